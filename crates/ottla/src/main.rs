@@ -1,0 +1,3 @@
+//! The `ottla` binary.
+
+fn main() {}

@@ -1,0 +1,9 @@
+//! The crate as others use it: batches against golden bytes, against an independent implementation, and
+//! against bytes that were made to break it.
+
+mod differential;
+mod forge;
+mod golden;
+mod hostile;
+mod produced;
+mod round_trip;

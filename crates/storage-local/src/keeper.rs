@@ -1,0 +1,377 @@
+//! The keeper: prepares WAL files, writes checkpoints so that used ones become free, and deletes what is no
+//! longer wanted: segments past `retention.bytes`, and the files of deleted logs.
+
+use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
+
+use ottla_records::{LogId, Offset};
+use ottla_storage::{Clock, Disk, Log};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::{
+    arena::Arena,
+    checkpoint::{Checkpoints, Increment, LogCheckpoint},
+    faults::Faults,
+    flusher::{Dirty, Flushes},
+    log::LocalLog,
+    segment::{
+        Segment,
+        files::{Part, SegmentFiles, parse_name},
+    },
+    wal::{
+        ring::{FILE_LEN, Ring, is_full},
+        writer::{Control, WalInbox},
+    },
+};
+
+/// How long the keeper sleeps when nobody needs it.
+const TICK: Duration = Duration::from_millis(50);
+/// No checkpoint is written before so many bytes of WAL files are in use.
+const CHECKPOINT_BYTES: u64 = 2 * FILE_LEN;
+/// Nor sooner after the last one, unless the ring cannot grow.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+/// Up to so many files are synced one by one; more by one call for the whole file system.
+const SINGLE_SYNCS: usize = 16;
+/// How often idle producers are looked for.
+const EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
+/// Unused memory beyond this is given back after an idle minute.
+const IDLE_ARENA: usize = 2 << 20;
+
+/// What others ask of the keeper.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes {
+    state: Mutex<Wished>,
+}
+
+#[derive(Debug, Default)]
+struct Wished {
+    deleted: Vec<Arc<LocalLog>>,
+    stop: bool,
+}
+
+impl Wishes {
+    /// The files of this log, which nothing is appended to any more, shall go.
+    pub(crate) fn remove(&self, log: Arc<LocalLog>) {
+        self.state.lock().deleted.push(log);
+    }
+
+    /// The keeper shall write a last checkpoint and end.
+    pub(crate) fn stop(&self) {
+        self.state.lock().stop = true;
+    }
+}
+
+/// Called with a log of which nothing is left on disk.
+pub type GoneHandler = Box<dyn FnMut(LogId) + Send>;
+
+/// The keeper's own.
+pub(crate) struct Keeper {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) root: PathBuf,
+    pub(crate) files: Arc<SegmentFiles>,
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) arena: Arena,
+    pub(crate) flushes: Arc<Flushes>,
+    pub(crate) inbox: Arc<WalInbox>,
+    pub(crate) wishes: Arc<Wishes>,
+    pub(crate) logs: Arc<Mutex<HashMap<LogId, Arc<LocalLog>>>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) faults: Faults,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) epoch: i32,
+    pub(crate) retention_interval: Duration,
+    pub(crate) producer_max_age_ms: i64,
+    pub(crate) gone: GoneHandler,
+    /// Deleted logs whose files are gone, and the first WAL file that cannot name them.
+    pub(crate) leaving: Vec<(LogId, u64)>,
+    /// The WAL file up to which a checkpoint is being prepared.
+    pub(crate) target: Option<u64>,
+}
+
+/// When things were last done.
+#[derive(Default)]
+struct Last {
+    checkpoint: Duration,
+    retention: Duration,
+    expiry: Duration,
+    busy: Duration,
+}
+
+impl Keeper {
+    /// Runs until it is told to stop, or the disk fails.
+    pub(crate) fn run(mut self) {
+        let mut last = Last::default();
+        let mut unsaved = Dirty::default();
+        loop {
+            if self.faults.first().is_some() {
+                return;
+            }
+            let stop = self.wishes.state.lock().stop;
+            let done =
+                if stop { self.last_checkpoint(&mut unsaved) } else { self.tick(&mut last, &mut unsaved) };
+            match done {
+                Ok(()) if stop => return,
+                Ok(()) => self.ring.wait(TICK),
+                Err(error) if is_full(&error) => {
+                    self.ring.disk_is_full();
+                    if stop {
+                        return;
+                    }
+                    self.ring.wait(TICK);
+                }
+                Err(error) => {
+                    self.faults.report(&format!("keeping the data directory failed: {error}"));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self, last: &mut Last, unsaved: &mut Dirty) -> io::Result<()> {
+        let now = self.clock.monotonic();
+        self.ring.grow()?;
+        self.remove_deleted()?;
+        let pressure = self.ring.pressure();
+        let at_limit = pressure.bytes + FILE_LEN > pressure.max_bytes && pressure.spares < 2;
+        let due = pressure.live_bytes > CHECKPOINT_BYTES && now >= last.checkpoint + CHECKPOINT_INTERVAL;
+        let waiting = self.leaving.iter().any(|(_, sequence)| *sequence <= pressure.active);
+        if due || waiting || (at_limit && pressure.live_bytes > FILE_LEN) {
+            self.target.get_or_insert(pressure.active);
+        }
+        if let Some(active) = self.target
+            && self.flushes.flush_before(active)
+        {
+            self.checkpoint(active, unsaved)?;
+            self.target = None;
+            last.checkpoint = self.clock.monotonic();
+        }
+        if now >= last.retention + self.retention_interval {
+            self.retain()?;
+            last.retention = now;
+        }
+        if now >= last.expiry + EXPIRE_INTERVAL {
+            self.inbox.send(Control::ExpireProducers { max_age_ms: self.producer_max_age_ms });
+            last.expiry = now;
+        }
+        if self.arena.held() > 2 * IDLE_ARENA {
+            last.busy = now;
+        } else if now >= last.busy + Duration::from_secs(60) {
+            self.arena.shrink(IDLE_ARENA);
+            last.busy = now;
+        }
+        Ok(())
+    }
+
+    /// Makes WAL files before the one with sequence `active` free. All that is in them is in segments.
+    fn checkpoint(&mut self, active: u64, unsaved: &mut Dirty) -> io::Result<()> {
+        self.save(unsaved, active, false)?;
+        self.ring.free_before(active);
+        let (gone, leaving) = self.leaving.drain(..).partition(|(_, sequence)| *sequence <= active);
+        self.leaving = leaving;
+        let gone: Vec<(LogId, u64)> = gone;
+        for (log, _) in gone {
+            (self.gone)(log);
+        }
+        Ok(())
+    }
+
+    /// The checkpoint of a stop in order: small tails stay in the WAL.
+    fn last_checkpoint(&mut self, unsaved: &mut Dirty) -> io::Result<()> {
+        let oldest = self.checkpoints.current().replay_from;
+        self.save(unsaved, oldest, true)
+    }
+
+    /// Makes durable what was written to segments, and writes down how far that is.
+    fn save(&mut self, unsaved: &mut Dirty, replay_from: u64, clean: bool) -> io::Result<()> {
+        unsaved.merge(self.flushes.take_dirty());
+        let ids: Vec<LogId> = unsaved.logs.keys().copied().collect();
+        // First how far each log is, then the sync: it covers at least that much.
+        let mut changed: Vec<(LogId, LogCheckpoint)> = unsaved
+            .logs
+            .values()
+            .filter(|log| !log.is_deleted())
+            .map(|log| (log.id(), log_checkpoint(log)))
+            .collect();
+        // A segment that was begun meanwhile may already be in there: it is marked before it is seen.
+        let later = self.flushes.take_dirty();
+        unsaved.segments.extend(later.segments.iter().copied());
+        unsaved.dirs.extend(later.dirs.iter().copied());
+        unsaved.root |= later.root;
+        let synced = self.add_producers(ids, &mut changed, clean).and_then(|()| self.sync(unsaved));
+        unsaved.logs.extend(later.logs.iter().map(|(id, log)| (*id, log.clone())));
+        synced?;
+        let removed = {
+            let logs = self.logs.lock();
+            self.checkpoints.current().logs.keys().filter(|id| !logs.contains_key(id)).copied().collect()
+        };
+        let increment = Increment { replay_from, epoch: self.epoch, clean, changed, removed };
+        self.checkpoints.write(increment)?;
+        *unsaved = later;
+        Ok(())
+    }
+
+    /// Adds the producers of each log, as the WAL thread knows them. It has ended before the last checkpoint:
+    /// then those of the last one but one are left, and the WAL tells the rest.
+    fn add_producers(
+        &self,
+        ids: Vec<LogId>,
+        changed: &mut [(LogId, LogCheckpoint)],
+        clean: bool,
+    ) -> io::Result<()> {
+        let before = &self.checkpoints.current().logs;
+        for (id, log) in changed.iter_mut() {
+            if let Some(old) = before.get(id) {
+                log.state_end = old.state_end;
+                log.producers.clone_from(&old.producers);
+            }
+        }
+        if clean {
+            return Ok(());
+        }
+        let (answer, states) = oneshot::channel();
+        self.inbox.send(Control::States { logs: ids, answer });
+        let states = states.blocking_recv().map_err(|_| io::Error::other("the WAL thread has ended"))?;
+        let mut states: HashMap<_, _> = states.into_iter().collect();
+        for (id, log) in changed {
+            if let Some(state) = states.remove(id) {
+                log.state_end = state.next;
+                log.producers = state.producers.entries();
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&self, dirty: &Dirty) -> io::Result<()> {
+        let files = dirty.segments.len() + dirty.dirs.len();
+        if files > SINGLE_SYNCS && self.disk.sync_fs(&self.root)? {
+            return Ok(());
+        }
+        for (log, base) in &dirty.segments {
+            for part in Part::ALL {
+                match self.files.get(*log, *base, part) {
+                    // Retention or a deletion was faster.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    file => file?.sync()?,
+                }
+            }
+        }
+        for log in &dirty.dirs {
+            match self.disk.sync_dir(&self.files.dir(*log)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                done => done?,
+            }
+        }
+        if dirty.root { self.disk.sync_dir(self.files.root()) } else { Ok(()) }
+    }
+
+    /// Deletes the oldest segments of logs that have more than they shall keep.
+    fn retain(&self) -> io::Result<()> {
+        let logs: Vec<_> = self.logs.lock().values().cloned().collect();
+        for log in logs {
+            let Some(keep) = log.settings().retention_bytes else { continue };
+            let (expired, start) = log.with(|view| {
+                let total = view.segments.iter().map(|s| s.len()).sum::<u64>() + view.tail_bytes as u64;
+                let expired = expired(&view.segments, total, keep);
+                (view.segments[..expired].to_vec(), view.segments.get(expired).map(|s| s.base()))
+            });
+            let (Some(start), false) = (start, expired.is_empty()) else { continue };
+            self.delete_segments(&log, &expired, start)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the log start, durably, and then removes what lies before it.
+    fn delete_segments(
+        &self,
+        log: &Arc<LocalLog>,
+        expired: &[Arc<Segment>],
+        start: Offset,
+    ) -> io::Result<()> {
+        let (done, moved) = oneshot::channel();
+        self.inbox.send(Control::LogStart { log: log.clone(), offset: start, done });
+        if !matches!(moved.blocking_recv(), Ok(Ok(()))) {
+            // The disk is full or the store is stopping: there will be another time.
+            return Ok(());
+        }
+        log.with(|view| view.segments.retain(|segment| segment.base() >= start));
+        for segment in expired {
+            self.files.remove(log.id(), segment.base())?;
+        }
+        self.flushes.mark_changed(log);
+        tracing::debug!(
+            log = log.id().0,
+            segments = expired.len(),
+            log_start = start.0,
+            "deleted old segments"
+        );
+        Ok(())
+    }
+
+    /// Removes the files of deleted logs.
+    fn remove_deleted(&mut self) -> io::Result<()> {
+        let deleted = std::mem::take(&mut self.wishes.state.lock().deleted);
+        for log in deleted {
+            self.logs.lock().remove(&log.id());
+            self.files.forget(log.id());
+            remove_log_files(self.disk.as_ref(), &self.files, log.id())?;
+            // Files up to the active one may name it; the next one cannot.
+            self.leaving.push((log.id(), self.ring.pressure().active + 1));
+        }
+        Ok(())
+    }
+}
+
+/// Removes a log's directory with all that is in it, if it is there.
+pub(crate) fn remove_log_files(disk: &dyn Disk, files: &SegmentFiles, log: LogId) -> io::Result<()> {
+    let dir = files.dir(log);
+    let doomed = dir.with_extension("deleted");
+    match disk.rename(&dir, &doomed) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        done => done?,
+    }
+    let names = match disk.list(&doomed) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        names => names?,
+    };
+    for name in names {
+        if parse_name(&name).is_some() {
+            disk.remove_file(&doomed.join(name))?;
+        }
+    }
+    disk.remove_dir(&doomed)?;
+    disk.sync_dir(files.root())
+}
+
+/// How many of the oldest segments may go while the others keep at least `keep` bytes. The last one stays.
+fn expired(segments: &[Arc<Segment>], total: u64, keep: u64) -> usize {
+    let mut left = total;
+    let goes = |segment: &&Arc<Segment>| {
+        let after = left.saturating_sub(segment.len());
+        let goes = after >= keep;
+        left = after;
+        goes
+    };
+    let candidates = segments.split_last().map_or(&[][..], |(_, rest)| rest);
+    candidates.iter().take_while(goes).count()
+}
+
+fn log_checkpoint(log: &LocalLog) -> LogCheckpoint {
+    log.with(|view| LogCheckpoint {
+        log_start: view.log_start,
+        flushed_end: view.flushed_end,
+        active: view.active,
+        epochs: view.epochs.entries().to_vec(),
+        state_end: Offset::ZERO,
+        producers: Vec::new(),
+    })
+}
+
+impl Dirty {
+    /// Adds what another one holds.
+    fn merge(&mut self, other: Dirty) {
+        self.logs.extend(other.logs);
+        self.segments.extend(other.segments);
+        self.dirs.extend(other.dirs);
+        self.root |= other.root;
+    }
+}

@@ -1,0 +1,307 @@
+//! Recovery: from the checkpoint and the write-ahead log to logs that can be read and appended to.
+//!
+//! No segment is read: active segments are cut to the lengths that the checkpoint knows, segments begun later
+//! are removed, and everything behind them is taken from the WAL. The WAL is read whole and found in order
+//! before anything on disk is changed.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    io,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use ottla_records::{LogId, Offset};
+use ottla_storage::{Disk, Producers};
+use thiserror::Error;
+
+use crate::{
+    checkpoint::{CheckpointError, Checkpoints, LogCheckpoint},
+    log::{
+        epochs::Epochs,
+        view::{TailEntry, View},
+    },
+    segment::{
+        Segment,
+        files::{Part, SegmentFiles, parse_name},
+    },
+    wal::{
+        format::{AppendEntry, Entry},
+        replay::{Replayed, Scan, WalError, scan},
+        ring::path,
+        sequencer::AppendState,
+    },
+};
+
+/// Why the store cannot be opened.
+#[derive(Debug, Error)]
+pub enum RecoveryError {
+    /// The write-ahead log.
+    #[error(transparent)]
+    Wal(#[from] WalError),
+    /// The checkpoint.
+    #[error("{0}; nothing was changed; restore the file from a backup")]
+    Checkpoint(String),
+    /// A segment file is not as the checkpoint left it.
+    #[error("{} is damaged: {what}; nothing was changed; restore it from a backup", path.display())]
+    Segment {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The disk failed.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// File or directory.
+        path: PathBuf,
+        /// What went wrong.
+        error: io::Error,
+    },
+}
+
+impl From<CheckpointError> for RecoveryError {
+    fn from(error: CheckpointError) -> Self {
+        Self::Checkpoint(error.to_string())
+    }
+}
+
+/// Which logs the state database knows.
+#[derive(Clone, Debug, Default)]
+pub struct KnownLogs {
+    /// Those of topics that clients see.
+    pub live: HashSet<LogId>,
+    /// Those of deleted topics, whose files may still be there.
+    pub deleting: HashSet<LogId>,
+}
+
+/// A log that was recovered.
+#[derive(Debug)]
+pub(crate) struct RecoveredLog {
+    pub(crate) view: View,
+    pub(crate) state: AppendState,
+}
+
+/// Everything that was recovered.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) logs: HashMap<LogId, RecoveredLog>,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) wal: Scan,
+    /// The leader epoch to write in.
+    pub(crate) epoch: i32,
+    /// Batches that were replayed.
+    pub(crate) replayed: u64,
+}
+
+/// Reads what is there and sets it right.
+pub(crate) fn recover(
+    disk: &Arc<dyn Disk>,
+    files: &SegmentFiles,
+    wal_dir: PathBuf,
+    checkpoint_dir: PathBuf,
+    known: &KnownLogs,
+    max_producers: usize,
+) -> Result<Recovered, RecoveryError> {
+    let checkpoints = Checkpoints::load(disk.clone(), checkpoint_dir)?;
+    let checkpoint = checkpoints.current();
+    let mut logs: BTreeMap<LogId, Building> = BTreeMap::new();
+    for (id, log) in &checkpoint.logs {
+        if known.live.contains(id) {
+            logs.insert(*id, Building::from_checkpoint(log, max_producers));
+        }
+    }
+    let mut replayed = 0;
+    let wal = scan(disk.as_ref(), &wal_dir, checkpoint.replay_from, |event| {
+        let id = event.entry.log();
+        if known.deleting.contains(&id) {
+            return Ok(());
+        }
+        if !known.live.contains(&id) {
+            return Err(WalError::Damaged {
+                path: path(&wal_dir, event.file.number),
+                at: event.record_at,
+                what: format!("it names log {id}, which the state database has never heard of"),
+            });
+        }
+        let log = logs.entry(id).or_insert_with(|| Building::empty(max_producers));
+        replayed += 1;
+        log.replay(&event).map_err(|what| WalError::Damaged {
+            path: path(&wal_dir, event.file.number),
+            at: event.record_at,
+            what: format!("log {id}: {what}"),
+        })
+    })?;
+    for (id, log) in &logs {
+        log.check_complete().map_err(|what| WalError::Damaged {
+            path: wal_dir.clone(),
+            at: 0,
+            what: format!("log {id}: {what}"),
+        })?;
+    }
+    let first_life = checkpoints.is_new() && wal.live.is_empty();
+    let epoch = if first_life || checkpoint.clean { checkpoint.epoch } else { checkpoint.epoch + 1 };
+    let mut recovered = HashMap::with_capacity(logs.len());
+    for id in &known.live {
+        let building = logs.remove(id).unwrap_or_else(|| Building::empty(max_producers));
+        recovered.insert(*id, building.finish(*id, files)?);
+    }
+    for number in &wal.superfluous {
+        let path = path(&wal_dir, *number);
+        disk.remove_file(&path).map_err(|error| RecoveryError::Io { path, error })?;
+    }
+    Ok(Recovered { logs: recovered, checkpoints, wal, epoch, replayed })
+}
+
+/// A log that is being put together.
+struct Building {
+    view: View,
+    state: AppendState,
+    /// The producers know everything before this offset already.
+    state_end: Offset,
+}
+
+impl Building {
+    fn empty(max_producers: usize) -> Self {
+        Self {
+            view: View::empty(Offset::ZERO),
+            state: AppendState { next: Offset::ZERO, producers: Producers::new(max_producers) },
+            state_end: Offset::ZERO,
+        }
+    }
+
+    fn from_checkpoint(log: &LogCheckpoint, max_producers: usize) -> Self {
+        let mut view = View::empty(log.flushed_end);
+        view.log_start = log.log_start;
+        view.active = log.active;
+        view.epochs = Epochs::from_entries(log.epochs.iter().copied());
+        let producers = Producers::from_entries(log.producers.clone(), max_producers);
+        Self { view, state: AppendState { next: log.flushed_end, producers }, state_end: log.state_end }
+    }
+
+    fn replay(&mut self, event: &Replayed<'_>) -> Result<(), String> {
+        match event.entry {
+            Entry::LogStart { offset, .. } => {
+                self.view.log_start = self.view.log_start.max(*offset);
+                Ok(())
+            }
+            Entry::Append(append) => self.replay_append(event, append),
+        }
+    }
+
+    fn replay_append(&mut self, event: &Replayed<'_>, append: &AppendEntry) -> Result<(), String> {
+        let next = Offset(append.base_offset.0 + i64::from(append.count));
+        if next <= self.view.flushed_end {
+            return Ok(());
+        }
+        if append.base_offset != self.view.high_watermark {
+            let expected = self.view.high_watermark;
+            return Err(format!(
+                "a batch begins at offset {} where {expected} was expected",
+                append.base_offset
+            ));
+        }
+        let Some(header) = event.header else { return Err("an append without a batch".into()) };
+        self.view.push(TailEntry {
+            base: append.base_offset,
+            next,
+            epoch: append.epoch,
+            max_timestamp: header.max_timestamp,
+            bytes: None,
+            wal: event.file.clone(),
+            at: event.record_at + u64::from(append.position),
+            len: append.len,
+            crc: append.crc,
+        });
+        self.state.next = next;
+        if append.base_offset >= self.state_end && header.has_producer_id() {
+            use ottla_records::TimestampType::AppendTime;
+            let append_time = (header.timestamp_type() == AppendTime).then_some(header.max_timestamp);
+            let _ =
+                self.state.producers.apply(&header, append.base_offset, append_time, header.max_timestamp);
+        }
+        Ok(())
+    }
+
+    /// Everything that the checkpoint knew of must be there.
+    fn check_complete(&self) -> Result<(), String> {
+        let end = self.view.high_watermark;
+        if end < self.state_end {
+            return Err(format!(
+                "it ends at offset {end}, and offset {} was acknowledged",
+                self.state_end.0 - 1
+            ));
+        }
+        Ok(())
+    }
+
+    /// Sets the log's files right, and finds its segments.
+    fn finish(mut self, id: LogId, files: &SegmentFiles) -> Result<RecoveredLog, RecoveryError> {
+        let dir = files.dir(id);
+        let fail = |path: PathBuf| move |error| RecoveryError::Io { path, error };
+        let names = match files.disk().list(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            other => other.map_err(fail(dir.clone()))?,
+        };
+        let mut bases: Vec<Offset> =
+            names.iter().filter_map(|name| parse_name(name)).map(|(base, _)| base).collect();
+        bases.sort_unstable();
+        bases.dedup();
+        let active = self.view.active.map(|active| active.base);
+        for base in bases {
+            if active.is_none_or(|active| base > active) {
+                files.remove(id, base).map_err(fail(dir.clone()))?;
+            } else if Some(base) < active {
+                let len = |part| {
+                    let path = files.path(id, base, part);
+                    match files.disk().file_len(&path) {
+                        // Without an index, a segment is read from its beginning.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound && part != Part::Log => Ok(0),
+                        other => other.map_err(fail(path)),
+                    }
+                };
+                let segment = Segment::new(id, base, len(Part::Log)?, len(Part::Index)?);
+                self.view.segments.push(Arc::new(segment));
+            }
+        }
+        if let Some(active) = self.view.active {
+            for (part, len) in [
+                (Part::Log, active.len),
+                (Part::Index, active.index_len),
+                (Part::TimeIndex, active.time_index_len),
+            ] {
+                cut(files, id, active.base, part, len)?;
+            }
+            self.view.segments.push(Arc::new(Segment::new(id, active.base, active.len, active.index_len)));
+        }
+        self.start_at_first_segment();
+        Ok(RecoveredLog { view: self.view, state: self.state })
+    }
+
+    /// Old segments may have been removed just before the end.
+    fn start_at_first_segment(&mut self) {
+        if let Some(first) = self.view.segments.first() {
+            self.view.log_start = self.view.log_start.max(first.base());
+        }
+        let log_start = self.view.log_start;
+        self.view.epochs.start_at(log_start);
+    }
+}
+
+/// Cuts a file of the active segment to its length at the checkpoint.
+fn cut(files: &SegmentFiles, id: LogId, base: Offset, part: Part, len: u64) -> Result<(), RecoveryError> {
+    let path = files.path(id, base, part);
+    let fail = |error| RecoveryError::Io { path: path.clone(), error };
+    let there = match files.disk().file_len(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        other => other.map_err(fail)?,
+    };
+    if there < len && part == Part::Log {
+        let what = format!("it has {there} bytes where the checkpoint knows {len}");
+        return Err(RecoveryError::Segment { path, what });
+    }
+    if there > len {
+        files.get(id, base, part).and_then(|file| file.set_len(len)).map_err(fail)?;
+    }
+    Ok(())
+}

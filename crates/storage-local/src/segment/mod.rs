@@ -1,0 +1,151 @@
+//! Log segments in Kafka's formats: record batches in `.log`, an offset index in `.index`, a time index in
+//! `.timeindex`.
+//!
+//! A segment's files lie in `logs/<log id>/` and are named by the segment's base offset. They are written by
+//! the flusher alone, behind the acknowledgement; they become durable with the next checkpoint, which records
+//! their lengths. Bytes beyond those lengths mean nothing after a crash: recovery cuts them off.
+
+pub(crate) mod files;
+pub(crate) mod index;
+pub(crate) mod write;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ottla_records::{LogId, Offset, TimestampMs};
+use parking_lot::Mutex;
+
+/// The granularity at which a segment's bytes are known to have passed their checks.
+pub(crate) const CHECKED_UNIT: u64 = 1 << 20;
+
+/// A segment, as its readers see it.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    log: LogId,
+    base: Offset,
+    /// How much of the `.log` file may be read.
+    len: AtomicU64,
+    /// How much of the `.index` file may be read.
+    index_len: AtomicU64,
+    /// A bit for each [`CHECKED_UNIT`] whose batches were read and found good since the start.
+    checked: Mutex<Vec<u64>>,
+}
+
+impl Segment {
+    /// A segment of which so much has been written.
+    pub(crate) fn new(log: LogId, base: Offset, len: u64, index_len: u64) -> Self {
+        Self {
+            log,
+            base,
+            len: AtomicU64::new(len),
+            index_len: AtomicU64::new(index_len),
+            checked: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// The log it is part of.
+    pub(crate) fn log(&self) -> LogId {
+        self.log
+    }
+
+    /// The offset of its first record.
+    pub(crate) fn base(&self) -> Offset {
+        self.base
+    }
+
+    /// Bytes of record batches.
+    pub(crate) fn len(&self) -> u64 {
+        self.len.load(Ordering::Acquire)
+    }
+
+    /// Bytes of the offset index.
+    pub(crate) fn index_len(&self) -> u64 {
+        self.index_len.load(Ordering::Acquire)
+    }
+
+    /// More has been written.
+    pub(crate) fn publish(&self, active: &ActiveSegment) {
+        self.index_len.store(active.index_len, Ordering::Release);
+        self.len.store(active.len, Ordering::Release);
+    }
+
+    /// Whether the bytes of this range passed their checks before.
+    pub(crate) fn is_checked(&self, from: u64, to: u64) -> bool {
+        let checked = self.checked.lock();
+        let mut units = (from / CHECKED_UNIT)..to.div_ceil(CHECKED_UNIT);
+        units.all(|unit| {
+            bit(unit).is_some_and(|(word, mask)| checked.get(word).is_some_and(|w| w & mask != 0))
+        })
+    }
+
+    /// The batches in this range were read and are good. Only units that lie inside it whole are noted.
+    pub(crate) fn set_checked(&self, from: u64, to: u64) {
+        let mut checked = self.checked.lock();
+        for unit in from.div_ceil(CHECKED_UNIT)..(to / CHECKED_UNIT) {
+            let Some((word, mask)) = bit(unit) else { return };
+            if checked.len() <= word {
+                checked.resize(word + 1, 0);
+            }
+            checked[word] |= mask;
+        }
+    }
+}
+
+fn bit(unit: u64) -> Option<(usize, u64)> {
+    Some((usize::try_from(unit / 64).ok()?, 1 << (unit % 64)))
+}
+
+/// How far the segment that is being written has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct ActiveSegment {
+    /// The offset of its first record.
+    pub(crate) base: Offset,
+    /// Bytes in the `.log` file.
+    pub(crate) len: u64,
+    /// Bytes in the `.index` file.
+    pub(crate) index_len: u64,
+    /// Bytes in the `.timeindex` file.
+    pub(crate) time_index_len: u64,
+    /// Bytes of batches since the last index entry.
+    pub(crate) since_index: u64,
+    /// The timestamp by which its age is told: that of its first batch.
+    pub(crate) first_timestamp: TimestampMs,
+    /// The largest timestamp so far, and the last offset of the batch that has it.
+    pub(crate) max_timestamp: TimestampMs,
+    /// See [`max_timestamp`](Self::max_timestamp).
+    pub(crate) max_timestamp_offset: Offset,
+    /// The timestamp of the last entry in the time index; entries there rise.
+    pub(crate) indexed_timestamp: TimestampMs,
+}
+
+impl ActiveSegment {
+    /// A segment without records.
+    pub(crate) fn empty(base: Offset) -> Self {
+        Self {
+            base,
+            len: 0,
+            index_len: 0,
+            time_index_len: 0,
+            since_index: 0,
+            first_timestamp: TimestampMs::NONE,
+            max_timestamp: TimestampMs::NONE,
+            max_timestamp_offset: base,
+            indexed_timestamp: TimestampMs::NONE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_units_count_as_checked() {
+        let segment = Segment::new(LogId(1), Offset(0), 200 * CHECKED_UNIT, 0);
+        segment.set_checked(1, 3 * CHECKED_UNIT + 5);
+        assert!(!segment.is_checked(0, 10));
+        assert!(segment.is_checked(CHECKED_UNIT, 3 * CHECKED_UNIT));
+        assert!(!segment.is_checked(CHECKED_UNIT, 3 * CHECKED_UNIT + 1));
+        segment.set_checked(0, 100 * CHECKED_UNIT);
+        assert!(segment.is_checked(0, 100 * CHECKED_UNIT));
+    }
+}

@@ -1,0 +1,125 @@
+//! Writing runs of batches into segments, with their index entries.
+
+use std::{
+    io::{self, IoSlice},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use ottla_records::{LogId, Offset, TimestampMs};
+use ottla_storage::LogSettings;
+
+use crate::segment::{
+    ActiveSegment,
+    files::{Part, SegmentFiles},
+    index,
+};
+
+/// A batch on its way into a segment.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) base: Offset,
+    pub(crate) next: Offset,
+    pub(crate) max_timestamp: TimestampMs,
+    pub(crate) bytes: Bytes,
+}
+
+/// Whether a batch belongs into a new segment, and not behind what `active` has.
+pub(crate) fn rolls(active: &ActiveSegment, settings: &LogSettings, batch: &Outgoing) -> bool {
+    if active.len == 0 {
+        return false;
+    }
+    let too_large = active.len + batch.bytes.len() as u64 > u64::from(settings.segment_bytes);
+    let too_far = batch.next.0 - active.base.0 > i64::from(i32::MAX);
+    let age = batch.max_timestamp.0.saturating_sub(active.first_timestamp.0);
+    let too_old = u64::try_from(age).is_ok_and(|ms| Duration::from_millis(ms) > settings.segment_age);
+    too_large || too_far || too_old
+}
+
+/// Writes as many of `batches` as go into the segment at `active`, and returns how many that are and how far
+/// the segment has come. Nothing counts until the caller publishes that: if this fails, the same bytes are
+/// written to the same places again.
+///
+/// # Errors
+/// Where a write fails.
+pub(crate) fn append(
+    files: &SegmentFiles,
+    log: LogId,
+    active: &ActiveSegment,
+    settings: &LogSettings,
+    batches: &[Outgoing],
+) -> io::Result<(usize, ActiveSegment)> {
+    let mut reached = *active;
+    let (mut offsets, mut times, mut slices) = (Vec::new(), Vec::new(), Vec::with_capacity(batches.len()));
+    for batch in batches {
+        if rolls(&reached, settings, batch) {
+            break;
+        }
+        note(&mut reached, settings, batch, &mut offsets, &mut times);
+        slices.push(IoSlice::new(&batch.bytes));
+    }
+    files.get(log, active.base, Part::Log)?.write_all_at(&slices, active.len)?;
+    if !offsets.is_empty() {
+        let file = files.get(log, active.base, Part::Index)?;
+        file.write_all_at(&[IoSlice::new(&offsets)], active.index_len)?;
+    }
+    if !times.is_empty() {
+        let file = files.get(log, active.base, Part::TimeIndex)?;
+        file.write_all_at(&[IoSlice::new(&times)], active.time_index_len)?;
+    }
+    Ok((slices.len(), reached))
+}
+
+/// Takes a batch into account: the segment grows by it, and every `index.interval.bytes` the indexes grow too.
+pub(crate) fn note(
+    active: &mut ActiveSegment,
+    settings: &LogSettings,
+    batch: &Outgoing,
+    offsets: &mut Vec<u8>,
+    times: &mut Vec<u8>,
+) {
+    let last_offset = Offset(batch.next.0 - 1);
+    if active.len == 0 {
+        active.first_timestamp = batch.max_timestamp;
+    }
+    if batch.max_timestamp > active.max_timestamp {
+        active.max_timestamp = batch.max_timestamp;
+        active.max_timestamp_offset = last_offset;
+    }
+    if active.since_index > u64::from(settings.index_interval_bytes) {
+        if let Some(entry) = index::offset_entry(active.base, last_offset, active.len) {
+            offsets.extend_from_slice(&entry);
+            active.index_len += entry.len() as u64;
+        }
+        time_entry(active, times);
+        active.since_index = 0;
+    }
+    active.since_index += batch.bytes.len() as u64;
+    active.len += batch.bytes.len() as u64;
+}
+
+/// Adds the largest timestamp to the time index, if it is not there yet.
+fn time_entry(active: &mut ActiveSegment, times: &mut Vec<u8>) {
+    if active.max_timestamp <= active.indexed_timestamp {
+        return;
+    }
+    let entry = index::time_entry(active.base, active.max_timestamp.0, active.max_timestamp_offset);
+    if let Some(entry) = entry {
+        times.extend_from_slice(&entry);
+        active.time_index_len += entry.len() as u64;
+        active.indexed_timestamp = active.max_timestamp;
+    }
+}
+
+/// Closes a segment: its time index gets the largest timestamp as its last entry, as Kafka's has.
+///
+/// # Errors
+/// Where the write fails.
+pub(crate) fn close(files: &SegmentFiles, log: LogId, active: &mut ActiveSegment) -> io::Result<()> {
+    let (at, mut times) = (active.time_index_len, Vec::new());
+    time_entry(active, &mut times);
+    if times.is_empty() {
+        return Ok(());
+    }
+    files.get(log, active.base, Part::TimeIndex)?.write_all_at(&[IoSlice::new(&times)], at)
+}

@@ -1,0 +1,151 @@
+//! A store in a directory of its own, driven as a network thread drives it.
+
+#![allow(dead_code, reason = "each test uses what it needs")]
+
+use std::{
+    collections::HashSet,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use ottla_records::{BatchBuilder, BatchHeader, Batches, LogId, NewRecord, Offset, TimestampMs};
+use ottla_storage::{
+    AppendError, Appended, Appender, DeliveryReceiver, Log, LogSettings, Produced, ReadPiece, ReadRequest,
+    SeededRandom, Stamp, SystemClock,
+};
+use ottla_storage_local::{KnownLogs, LocalAppender, LocalLog, LogStore, Options, RealDisk, World};
+
+pub struct Store {
+    pub store: LogStore,
+    appender: LocalAppender,
+    deliveries: DeliveryReceiver,
+    pub faults: Arc<Mutex<Vec<String>>>,
+}
+
+/// A batch whose first record has this value, and the others none.
+pub fn batch(value: &str, records: usize) -> Bytes {
+    let mut builder = BatchBuilder::new();
+    for i in 0..records {
+        let value = (i == 0).then_some(value.as_bytes());
+        builder
+            .push(&NewRecord { timestamp: TimestampMs(1_000_000), key: None, value, headers: &[] })
+            .unwrap();
+    }
+    builder.build().unwrap()
+}
+
+pub fn expected((offset, value, records): (i64, &str, usize)) -> (i64, String, usize) {
+    (offset, value.to_owned(), records)
+}
+
+impl Store {
+    pub fn open(dir: &Path, live: &[u64]) -> Self {
+        let known = KnownLogs { live: live.iter().map(|id| LogId(*id)).collect(), deleting: HashSet::new() };
+        Self::open_with(dir, &known).unwrap()
+    }
+
+    pub fn open_with(dir: &Path, known: &KnownLogs) -> Result<Self, ottla_storage_local::OpenError> {
+        let faults = Arc::new(Mutex::new(Vec::new()));
+        let heard = faults.clone();
+        let world = World {
+            disk: Arc::new(RealDisk::probe(dir).unwrap()),
+            clock: Arc::new(SystemClock::new()),
+            random: Arc::new(SeededRandom::new(1)),
+            faults: Arc::new(move |fault: &str| heard.lock().unwrap().push(fault.to_owned())),
+        };
+        let options = Options {
+            arena_bytes: 16 << 20,
+            wal_max: Some(64 << 20),
+            retention_interval: Duration::from_millis(20),
+            ..Options::default()
+        };
+        let store = LogStore::open(world, dir, known, &options, Box::new(|_| {}))?;
+        let (appender, deliveries) = store.appender();
+        Ok(Self { store, appender, deliveries, faults })
+    }
+
+    pub fn log(&self, id: u64) -> Arc<LocalLog> {
+        self.store.open_log(LogId(id), LogSettings::default())
+    }
+
+    pub async fn append(&mut self, log: &Arc<LocalLog>, bytes: Bytes) -> Result<Appended, AppendError> {
+        let header = BatchHeader::parse(&bytes).unwrap();
+        self.appender.ready(bytes.len()).await;
+        let mut ticket = self.appender.append(log, Produced { bytes, header, stamp: Stamp::Keep });
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut ticket => return answer,
+                delivery = self.deliveries.recv() => {
+                    for (sender, answer) in delivery.expect("the store lives").answers {
+                        let _ = sender.send(answer);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Every batch of the log: offset, value of the first record, number of records.
+    pub async fn read_all(&self, log: &Arc<LocalLog>) -> Vec<(i64, String, usize)> {
+        let mut found = Vec::new();
+        let mut offset = log.bounds().log_start;
+        while offset < log.bounds().high_watermark {
+            let request = ReadRequest { offset, max_bytes: 1 << 20, at_least_one: true };
+            let read = match log.read_now(request).unwrap() {
+                Some(read) => read,
+                None => log.read(request).await.unwrap(),
+            };
+            let mut bytes = Vec::new();
+            for piece in read.pieces {
+                match piece {
+                    ReadPiece::Memory(memory) => bytes.extend_from_slice(&memory),
+                    ReadPiece::File(range) => {
+                        let mut part = vec![0; range.len as usize];
+                        assert_eq!(range.file.read_at(&mut part, range.at).unwrap(), part.len());
+                        bytes.extend_from_slice(&part);
+                    }
+                }
+            }
+            let before = offset;
+            for batch in Batches::new(bytes.into()) {
+                let Ok(batch) = batch else { break };
+                batch.check_crc().unwrap();
+                let header = *batch.header();
+                if header.next_offset() <= offset {
+                    continue;
+                }
+                let first = batch.records().unwrap().next().unwrap().unwrap();
+                let value = String::from_utf8(first.value.unwrap().to_vec()).unwrap();
+                found.push((header.base_offset.0, value, header.record_count as usize));
+                offset = header.next_offset();
+            }
+            assert!(offset > before, "reading at {before} got nowhere");
+        }
+        found
+    }
+
+    pub async fn delete(&self, log: &Arc<LocalLog>) {
+        self.store.delete_log(log).await.unwrap();
+    }
+
+    pub async fn wait_until(&self, condition: impl Fn() -> bool) {
+        for _ in 0..1000 {
+            if condition() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it did not happen within ten seconds");
+    }
+
+    pub fn close(self) {
+        self.store.close();
+        assert_eq!(*self.faults.lock().unwrap(), Vec::<String>::new());
+    }
+}
+
+pub fn offset(offset: i64) -> Offset {
+    Offset(offset)
+}

@@ -1,0 +1,103 @@
+//! The small state of topics: which there are, their ids, partitions and settings, and the blocks of producer
+//! ids.
+//!
+//! Every change is durable when its call returns. A topic lives through three states, in the order of the
+//! architecture page: its row is committed before its first record is written; a deletion marks the row first
+//! ([`TopicState::Deleting`]), and the row goes only once nothing on disk names its logs any more.
+
+use std::{collections::BTreeMap, future::Future, sync::Arc};
+
+use ottla_records::{LogId, ProducerId, TopicId};
+use thiserror::Error;
+
+/// Where a topic stands between its creation and its end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TopicState {
+    /// Clients see it.
+    Live,
+    /// It is deleted for clients; its files are still being removed.
+    Deleting,
+}
+
+/// A topic as it is stored.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TopicRow {
+    /// Its id; a topic of the same name created later has another (KIP-516).
+    pub id: TopicId,
+    /// Its name, unique among the live ones.
+    pub name: String,
+    /// The log of each partition, by partition index. Log ids are never used again.
+    pub logs: Vec<LogId>,
+    /// The settings that were given explicitly, by Kafka's names, as given.
+    pub settings: BTreeMap<String, String>,
+    /// Whether clients see it.
+    pub state: TopicState,
+}
+
+/// A topic to create.
+#[derive(Clone, Debug)]
+pub struct NewTopic {
+    /// The id to give it.
+    pub id: TopicId,
+    /// Its name, valid already.
+    pub name: String,
+    /// How many partitions, at least one.
+    pub partitions: u32,
+    /// Explicit settings, valid already.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// Why a topic was not created.
+#[derive(Clone, Debug, Error)]
+pub enum CreateTopicError {
+    /// A live topic has this name.
+    #[error("topic {0} exists already")]
+    Exists(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] TopicStoreError),
+}
+
+/// Why the store of small state could not answer.
+#[derive(Clone, Debug, Error)]
+pub enum TopicStoreError {
+    /// The disk is full; nothing was changed.
+    #[error("the disk of the data directory is full; nothing was changed")]
+    DiskFull,
+    /// The store has stopped after a fault, or is shutting down.
+    #[error("the state database has stopped: {0}")]
+    Failed(Arc<str>),
+}
+
+/// Producer ids that nobody else will be given, durable before this is returned.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ProducerIdBlock {
+    /// The first id of the block.
+    pub first: ProducerId,
+    /// How many ids follow each other from it on.
+    pub count: u32,
+}
+
+/// The store of topics.
+pub trait TopicStore: Send + Sync + 'static {
+    /// All topics, live or not.
+    fn load(&self) -> impl Future<Output = Result<Vec<TopicRow>, TopicStoreError>> + Send;
+
+    /// Stores a new topic, and gives its partitions log ids that no log ever had.
+    fn create(&self, topic: NewTopic) -> impl Future<Output = Result<TopicRow, CreateTopicError>> + Send;
+
+    /// Marks a live topic as deleted: its name is free from now on. Returns whether it was live.
+    fn mark_deleting(&self, id: TopicId) -> impl Future<Output = Result<bool, TopicStoreError>> + Send;
+
+    /// Drops the row of a topic that was marked, once nothing names its logs.
+    fn drop_deleted(&self, id: TopicId) -> impl Future<Output = Result<(), TopicStoreError>> + Send;
+
+    /// Sets aside `count` producer ids.
+    fn reserve_producer_ids(
+        &self,
+        count: u32,
+    ) -> impl Future<Output = Result<ProducerIdBlock, TopicStoreError>> + Send;
+
+    /// The cluster id: the one stored, or else `proposed`, which is stored now.
+    fn cluster_id(&self, proposed: &str) -> impl Future<Output = Result<String, TopicStoreError>> + Send;
+}
