@@ -86,7 +86,11 @@ impl Arena {
         let pooled = if len == ARENA_BLOCK { self.pool.free.lock().pop() } else { None };
         let memory = pooled.unwrap_or_else(|| Memory::resident(len));
         self.pool.held.fetch_add(len, Ordering::Relaxed);
-        Piece { block: Arc::new(Block { memory: Some(memory), pool: self.pool.clone() }), start: 0, end: len }
+        Piece {
+            block: Arc::new(Block { memory: Some(memory), pool: Some(self.pool.clone()) }),
+            start: 0,
+            end: len,
+        }
     }
 
     /// Gives the memory of unused blocks beyond `keep` bytes back to the system.
@@ -114,6 +118,13 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
+    /// Aligned memory of at least `len` bytes that belongs to no arena.
+    pub(crate) fn alone(len: usize) -> Self {
+        let len = len.max(1).next_multiple_of(BLOCK);
+        let block = Block { memory: Some(Memory::resident(len)), pool: None };
+        Self { block: Arc::new(block), start: 0, end: len }
+    }
+
     /// The length in bytes.
     pub(crate) fn len(&self) -> usize {
         self.end - self.start
@@ -163,7 +174,8 @@ impl AsRef<[u8]> for Frozen {
 struct Block {
     /// Present until the block is dropped.
     memory: Option<Memory>,
-    pool: Arc<Pool>,
+    /// Where the memory goes back to.
+    pool: Option<Arc<Pool>>,
 }
 
 impl Block {
@@ -174,14 +186,14 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        let Some(memory) = self.memory.take() else { return };
+        let (Some(memory), Some(pool)) = (self.memory.take(), &self.pool) else { return };
         let len = memory.layout.size();
         if len == ARENA_BLOCK {
-            self.pool.free.lock().push(memory);
+            pool.free.lock().push(memory);
         }
-        let before = self.pool.held.fetch_sub(len, Ordering::Relaxed);
-        if before >= self.pool.limit {
-            self.pool.returned.notify_waiters();
+        let before = pool.held.fetch_sub(len, Ordering::Relaxed);
+        if before >= pool.limit {
+            pool.returned.notify_waiters();
         }
     }
 }

@@ -21,7 +21,7 @@ use std::{
 use ottla_storage::{Access, BLOCK, Disk, DiskFile, FileKind};
 use rustix::io::Errno;
 
-use crate::arena::Arena;
+use crate::arena::Piece;
 
 /// The host's file systems.
 #[derive(Debug)]
@@ -60,11 +60,10 @@ impl RealDisk {
         let _ = fs::remove_file(&path);
         let written = (|| {
             let file = self.open(&path, Access::CreateNew, FileKind::Durable)?;
-            let arena = Arena::new(BLOCK);
-            let mut out = arena.piece(BLOCK);
+            let mut out = Piece::alone(BLOCK);
             out.as_mut_slice()[..BLOCK].fill(0xa5);
             file.write_all_at(&[IoSlice::new(&out.as_slice()[..BLOCK])], 0)?;
-            let mut back = arena.piece(BLOCK);
+            let mut back = Piece::alone(BLOCK);
             let read = file.read_at(&mut back.as_mut_slice()[..BLOCK], 0)?;
             if read == BLOCK && back.as_slice()[..BLOCK] == out.as_slice()[..BLOCK] {
                 Ok(())

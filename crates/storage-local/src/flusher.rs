@@ -38,8 +38,6 @@ const RUN_BATCHES: usize = 1024;
 const WAKE_BYTES: usize = 2 << 20;
 /// How many bytes may be on their way to the disk without anybody waiting for them.
 const UNWRITTEN_BYTES: u64 = 8 << 20;
-/// How long a full disk is left alone.
-const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
 /// How long the flusher sleeps when nobody wakes it.
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -125,6 +123,8 @@ pub(crate) struct Flusher {
     pub(crate) arena: Arena,
     pub(crate) ring: Arc<Ring>,
     pub(crate) faults: Faults,
+    /// How long a full disk is left alone.
+    pub(crate) full_disk_pause: Duration,
     /// Writes that were started and not waited for.
     pub(crate) unwritten: Unwritten,
 }
@@ -147,6 +147,8 @@ impl Flusher {
                 Err(error) if is_full(&error) => self.disk_is_full(),
                 Err(error) => {
                     self.faults.report(&format!("writing a segment failed: {error}"));
+                    // The WAL thread may be waiting for a file that nobody will free any more.
+                    self.ring.stop();
                     break;
                 }
             }
@@ -179,7 +181,7 @@ impl Flusher {
         self.ring.disk_is_full();
         let mut state = self.flushes.state.lock();
         if !state.stop {
-            self.flushes.wake.wait_for(&mut state, FULL_DISK_PAUSE);
+            self.flushes.wake.wait_for(&mut state, self.full_disk_pause);
         }
     }
 

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use ottla_records::{LogId, Offset};
-use ottla_storage::{Clock, Disk, Log};
+use ottla_storage::{AppendError, Clock, Disk, Log};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -19,17 +19,13 @@ use crate::{
         files::{Part, SegmentFiles, parse_name},
     },
     wal::{
-        ring::{FILE_LEN, Ring, is_full},
+        ring::{Ring, is_full},
         writer::{Control, WalInbox},
     },
 };
 
 /// How long the keeper sleeps when nobody needs it.
 const TICK: Duration = Duration::from_millis(50);
-/// No checkpoint is written before so many bytes of WAL files are in use.
-const CHECKPOINT_BYTES: u64 = 2 * FILE_LEN;
-/// Nor sooner after the last one, unless the ring cannot grow.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 /// Up to so many files are synced one by one; more by one call for the whole file system.
 const SINGLE_SYNCS: usize = 16;
 /// How often idle producers are looked for.
@@ -79,6 +75,9 @@ pub(crate) struct Keeper {
     pub(crate) faults: Faults,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) epoch: i32,
+    /// The shortest time between two checkpoints, unless the ring cannot grow.
+    pub(crate) checkpoint_interval: Duration,
+    pub(crate) wal_file_bytes: u64,
     pub(crate) retention_interval: Duration,
     pub(crate) producer_max_age_ms: i64,
     pub(crate) gone: GoneHandler,
@@ -86,6 +85,16 @@ pub(crate) struct Keeper {
     pub(crate) leaving: Vec<(LogId, u64)>,
     /// The WAL file up to which a checkpoint is being prepared.
     pub(crate) target: Option<u64>,
+    /// What retention waits for.
+    pub(crate) moving: Vec<Moving>,
+}
+
+/// Old segments that go once the log start behind them is durable.
+pub(crate) struct Moving {
+    log: Arc<LocalLog>,
+    expired: Vec<Arc<Segment>>,
+    start: Offset,
+    moved: oneshot::Receiver<Result<(), AppendError>>,
 }
 
 /// When things were last done.
@@ -104,6 +113,7 @@ impl Keeper {
         let mut unsaved = Dirty::default();
         loop {
             if self.faults.first().is_some() {
+                self.ring.stop();
                 return;
             }
             let stop = self.wishes.state.lock().stop;
@@ -121,6 +131,7 @@ impl Keeper {
                 }
                 Err(error) => {
                     self.faults.report(&format!("keeping the data directory failed: {error}"));
+                    self.ring.stop();
                     return;
                 }
             }
@@ -131,11 +142,13 @@ impl Keeper {
         let now = self.clock.monotonic();
         self.ring.grow()?;
         self.remove_deleted()?;
+        self.delete_segments()?;
         let pressure = self.ring.pressure();
-        let at_limit = pressure.bytes + FILE_LEN > pressure.max_bytes && pressure.spares < 2;
-        let due = pressure.live_bytes > CHECKPOINT_BYTES && now >= last.checkpoint + CHECKPOINT_INTERVAL;
+        let at_limit = pressure.bytes + self.wal_file_bytes > pressure.max_bytes && pressure.spares < 2;
+        let due = pressure.live_bytes > 2 * self.wal_file_bytes
+            && now >= last.checkpoint + self.checkpoint_interval;
         let waiting = self.leaving.iter().any(|(_, sequence)| *sequence <= pressure.active);
-        if due || waiting || (at_limit && pressure.live_bytes > FILE_LEN) {
+        if due || waiting || (at_limit && pressure.live_bytes > self.wal_file_bytes) {
             self.target.get_or_insert(pressure.active);
         }
         if let Some(active) = self.target
@@ -146,7 +159,7 @@ impl Keeper {
             last.checkpoint = self.clock.monotonic();
         }
         if now >= last.retention + self.retention_interval {
-            self.retain()?;
+            self.retain();
             last.retention = now;
         }
         if now >= last.expiry + EXPIRE_INTERVAL {
@@ -164,7 +177,9 @@ impl Keeper {
 
     /// Makes WAL files before the one with sequence `active` free. All that is in them is in segments.
     fn checkpoint(&mut self, active: u64, unsaved: &mut Dirty) -> io::Result<()> {
-        self.save(unsaved, active, false)?;
+        if !self.save(unsaved, active, false)? {
+            return Ok(());
+        }
         self.ring.free_before(active);
         let (gone, leaving) = self.leaving.drain(..).partition(|(_, sequence)| *sequence <= active);
         self.leaving = leaving;
@@ -178,11 +193,12 @@ impl Keeper {
     /// The checkpoint of a stop in order: small tails stay in the WAL.
     fn last_checkpoint(&mut self, unsaved: &mut Dirty) -> io::Result<()> {
         let oldest = self.checkpoints.current().replay_from;
-        self.save(unsaved, oldest, true)
+        self.save(unsaved, oldest, true).map(|_| ())
     }
 
-    /// Makes durable what was written to segments, and writes down how far that is.
-    fn save(&mut self, unsaved: &mut Dirty, replay_from: u64, clean: bool) -> io::Result<()> {
+    /// Makes durable what was written to segments, and writes down how far that is. `false`: the store is
+    /// stopping, and this is left to the last checkpoint.
+    fn save(&mut self, unsaved: &mut Dirty, replay_from: u64, clean: bool) -> io::Result<bool> {
         unsaved.merge(self.flushes.take_dirty());
         let ids: Vec<LogId> = unsaved.logs.keys().copied().collect();
         // First how far each log is, then the sync: it covers at least that much.
@@ -197,9 +213,13 @@ impl Keeper {
         unsaved.segments.extend(later.segments.iter().copied());
         unsaved.dirs.extend(later.dirs.iter().copied());
         unsaved.root |= later.root;
-        let synced = self.add_producers(ids, &mut changed, clean).and_then(|()| self.sync(unsaved));
+        let complete = self.add_producers(ids, &mut changed, clean);
+        let synced = if complete { self.sync(unsaved) } else { Ok(()) };
         unsaved.logs.extend(later.logs.iter().map(|(id, log)| (*id, log.clone())));
         synced?;
+        if !complete {
+            return Ok(false);
+        }
         let removed = {
             let logs = self.logs.lock();
             self.checkpoints.current().logs.keys().filter(|id| !logs.contains_key(id)).copied().collect()
@@ -207,17 +227,12 @@ impl Keeper {
         let increment = Increment { replay_from, epoch: self.epoch, clean, changed, removed };
         self.checkpoints.write(increment)?;
         *unsaved = later;
-        Ok(())
+        Ok(true)
     }
 
-    /// Adds the producers of each log, as the WAL thread knows them. It has ended before the last checkpoint:
-    /// then those of the last one but one are left, and the WAL tells the rest.
-    fn add_producers(
-        &self,
-        ids: Vec<LogId>,
-        changed: &mut [(LogId, LogCheckpoint)],
-        clean: bool,
-    ) -> io::Result<()> {
+    /// Adds the producers of each log, as the WAL thread knows them; `false` if it has ended. It has when the
+    /// last checkpoint is written: then those of the checkpoint before are left, and the WAL tells the rest.
+    fn add_producers(&self, ids: Vec<LogId>, changed: &mut [(LogId, LogCheckpoint)], last: bool) -> bool {
         let before = &self.checkpoints.current().logs;
         for (id, log) in changed.iter_mut() {
             if let Some(old) = before.get(id) {
@@ -225,12 +240,12 @@ impl Keeper {
                 log.producers.clone_from(&old.producers);
             }
         }
-        if clean {
-            return Ok(());
+        if last {
+            return true;
         }
         let (answer, states) = oneshot::channel();
         self.inbox.send(Control::States { logs: ids, answer });
-        let states = states.blocking_recv().map_err(|_| io::Error::other("the WAL thread has ended"))?;
+        let Ok(states) = states.blocking_recv() else { return false };
         let mut states: HashMap<_, _> = states.into_iter().collect();
         for (id, log) in changed {
             if let Some(state) = states.remove(id) {
@@ -238,7 +253,7 @@ impl Keeper {
                 log.producers = state.producers.entries();
             }
         }
-        Ok(())
+        true
     }
 
     fn sync(&self, dirty: &Dirty) -> io::Result<()> {
@@ -264,46 +279,47 @@ impl Keeper {
         if dirty.root { self.disk.sync_dir(self.files.root()) } else { Ok(()) }
     }
 
-    /// Deletes the oldest segments of logs that have more than they shall keep.
-    fn retain(&self) -> io::Result<()> {
+    /// Asks to move the log start of logs that have more than they shall keep. The WAL thread may be waiting
+    /// for a file that only this thread can free, so nobody waits for it here.
+    fn retain(&mut self) {
         let logs: Vec<_> = self.logs.lock().values().cloned().collect();
         for log in logs {
             let Some(keep) = log.settings().retention_bytes else { continue };
+            if self.moving.iter().any(|moving| moving.log.id() == log.id()) {
+                continue;
+            }
             let (expired, start) = log.with(|view| {
                 let total = view.segments.iter().map(|s| s.len()).sum::<u64>() + view.tail_bytes as u64;
                 let expired = expired(&view.segments, total, keep);
                 (view.segments[..expired].to_vec(), view.segments.get(expired).map(|s| s.base()))
             });
-            let (Some(start), false) = (start, expired.is_empty()) else { continue };
-            self.delete_segments(&log, &expired, start)?;
+            if let (Some(start), false) = (start, expired.is_empty()) {
+                let (done, moved) = oneshot::channel();
+                self.inbox.send(Control::LogStart { log: log.clone(), offset: start, done });
+                self.moving.push(Moving { log, expired, start, moved });
+            }
         }
-        Ok(())
     }
 
-    /// Moves the log start, durably, and then removes what lies before it.
-    fn delete_segments(
-        &self,
-        log: &Arc<LocalLog>,
-        expired: &[Arc<Segment>],
-        start: Offset,
-    ) -> io::Result<()> {
-        let (done, moved) = oneshot::channel();
-        self.inbox.send(Control::LogStart { log: log.clone(), offset: start, done });
-        if !matches!(moved.blocking_recv(), Ok(Ok(()))) {
-            // The disk is full or the store is stopping: there will be another time.
-            return Ok(());
+    /// Removes segments before a log start that has become durable.
+    fn delete_segments(&mut self) -> io::Result<()> {
+        for mut moving in std::mem::take(&mut self.moving) {
+            match moving.moved.try_recv() {
+                Err(oneshot::error::TryRecvError::Empty) => self.moving.push(moving),
+                Ok(Ok(())) => {
+                    let Moving { log, expired, start, .. } = moving;
+                    log.with(|view| view.segments.retain(|segment| segment.base() >= start));
+                    for segment in &expired {
+                        self.files.remove(log.id(), segment.base())?;
+                    }
+                    self.flushes.mark_changed(&log);
+                    let (log, segments) = (log.id().0, expired.len());
+                    tracing::debug!(log, segments, log_start = start.0, "deleted old segments");
+                }
+                // The disk is full or the store is stopping: there will be another time.
+                Ok(Err(_)) | Err(oneshot::error::TryRecvError::Closed) => {}
+            }
         }
-        log.with(|view| view.segments.retain(|segment| segment.base() >= start));
-        for segment in expired {
-            self.files.remove(log.id(), segment.base())?;
-        }
-        self.flushes.mark_changed(log);
-        tracing::debug!(
-            log = log.id().0,
-            segments = expired.len(),
-            log_start = start.0,
-            "deleted old segments"
-        );
         Ok(())
     }
 

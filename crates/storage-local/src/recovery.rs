@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use ottla_records::{LogId, Offset};
+use ottla_records::{LogId, Offset, TimestampType};
 use ottla_storage::{Disk, Producers};
 use thiserror::Error;
 
@@ -25,6 +25,7 @@ use crate::{
         Segment,
         files::{Part, SegmentFiles, parse_name},
     },
+    store::Options,
     wal::{
         format::{AppendEntry, Entry},
         replay::{Replayed, Scan, WalError, scan},
@@ -101,8 +102,9 @@ pub(crate) fn recover(
     wal_dir: PathBuf,
     checkpoint_dir: PathBuf,
     known: &KnownLogs,
-    max_producers: usize,
+    options: &Options,
 ) -> Result<Recovered, RecoveryError> {
+    let max_producers = options.max_producers;
     let checkpoints = Checkpoints::load(disk.clone(), checkpoint_dir)?;
     let checkpoint = checkpoints.current();
     let mut logs: BTreeMap<LogId, Building> = BTreeMap::new();
@@ -112,7 +114,7 @@ pub(crate) fn recover(
         }
     }
     let mut replayed = 0;
-    let wal = scan(disk.as_ref(), &wal_dir, checkpoint.replay_from, |event| {
+    let wal = scan(disk.as_ref(), &wal_dir, options.wal_file_bytes, checkpoint.replay_from, |event| {
         let id = event.entry.log();
         if known.deleting.contains(&id) {
             return Ok(());
@@ -190,6 +192,14 @@ impl Building {
     }
 
     fn replay_append(&mut self, event: &Replayed<'_>, append: &AppendEntry) -> Result<(), String> {
+        let Some(header) = event.header else { return Err("an append without a batch".into()) };
+        // A checkpoint may know more of the segments than of the producers, and the other way round.
+        if append.base_offset >= self.state_end && header.has_producer_id() {
+            let append_time =
+                (header.timestamp_type() == TimestampType::AppendTime).then_some(header.max_timestamp);
+            let producers = &mut self.state.producers;
+            let _ = producers.apply(&header, append.base_offset, append_time, header.max_timestamp);
+        }
         let next = Offset(append.base_offset.0 + i64::from(append.count));
         if next <= self.view.flushed_end {
             return Ok(());
@@ -201,7 +211,6 @@ impl Building {
                 append.base_offset
             ));
         }
-        let Some(header) = event.header else { return Err("an append without a batch".into()) };
         self.view.push(TailEntry {
             base: append.base_offset,
             next,
@@ -214,12 +223,6 @@ impl Building {
             crc: append.crc,
         });
         self.state.next = next;
-        if append.base_offset >= self.state_end && header.has_producer_id() {
-            use ottla_records::TimestampType::AppendTime;
-            let append_time = (header.timestamp_type() == AppendTime).then_some(header.max_timestamp);
-            let _ =
-                self.state.producers.apply(&header, append.base_offset, append_time, header.max_timestamp);
-        }
         Ok(())
     }
 
@@ -247,9 +250,17 @@ impl Building {
             names.iter().filter_map(|name| parse_name(name)).map(|(base, _)| base).collect();
         bases.sort_unstable();
         bases.dedup();
+        if self.view.log_start >= self.view.flushed_end {
+            // Nothing in the segments that the checkpoint knew is wanted any more, and some may be gone.
+            self.view.active = None;
+        }
         let active = self.view.active.map(|active| active.base);
-        for base in bases {
-            if active.is_none_or(|active| base > active) {
+        let nexts = bases.iter().skip(1).copied().map(Some).chain([None]);
+        for (base, next) in bases.iter().copied().zip(nexts) {
+            let begun_later = active.is_none_or(|active| base > active);
+            // Retention was removing it; its files go one by one.
+            let expired = Some(base) < active && next.is_some_and(|next| next <= self.view.log_start);
+            if begun_later || expired {
                 files.remove(id, base).map_err(fail(dir.clone()))?;
             } else if Some(base) < active {
                 let len = |part| {

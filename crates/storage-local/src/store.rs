@@ -14,12 +14,14 @@ use std::{
 };
 
 use ottla_records::{LeaderEpoch, LogId};
-use ottla_storage::{AppendError, Clock, DeliveryReceiver, Disk, Log, LogSettings, Random, StorageError};
+use ottla_storage::{
+    AppendError, BLOCK, Clock, DeliveryReceiver, Disk, Log, LogSettings, Random, StorageError,
+};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::{
-    arena::Arena,
+    arena::{Arena, Piece},
     checkpoint::Increment,
     faults::{FaultHandler, Faults},
     flusher::{Flusher, Flushes, Unwritten},
@@ -29,7 +31,7 @@ use crate::{
     segment::files::SegmentFiles,
     wal::{
         intake::LocalAppender,
-        ring::Ring,
+        ring::{FILE_LEN, Ring},
         sequencer::Sequencer,
         writer::{Control, WalInbox, WalThread},
     },
@@ -43,6 +45,12 @@ pub struct Options {
     /// The most the write-ahead log may grow to, in bytes; `None`: the lesser of 1 GiB and 5 % of the file
     /// system.
     pub wal_max: Option<u64>,
+    /// Length of a WAL file in bytes; data directories remember none, so it may change between starts.
+    pub wal_file_bytes: u64,
+    /// The shortest time between two checkpoints while the write-ahead log may still grow.
+    pub checkpoint_interval: Duration,
+    /// How long a full disk is left alone before it is tried again.
+    pub full_disk_pause: Duration,
     /// How often old segments are looked for (`log.retention.check.interval.ms`).
     pub retention_interval: Duration,
     /// How long an idle producer is remembered (`producer.id.expiration.ms`).
@@ -62,6 +70,9 @@ impl Default for Options {
         Self {
             arena_bytes: 96 << 20,
             wal_max: None,
+            wal_file_bytes: FILE_LEN,
+            checkpoint_interval: Duration::from_secs(1),
+            full_disk_pause: Duration::from_secs(1),
             retention_interval: Duration::from_secs(300),
             producer_expiration: Duration::from_secs(24 * 3600),
             max_producers: 1000,
@@ -138,8 +149,7 @@ impl LogStore {
         disk.sync_dir(root).map_err(io(root))?;
         let [logs_dir, wal_dir, checkpoint_dir] = dirs;
         let files = Arc::new(SegmentFiles::new(disk.clone(), logs_dir, options.max_open_files));
-        let recovered =
-            recover(&disk, &files, wal_dir.clone(), checkpoint_dir, known, options.max_producers)?;
+        let recovered = recover(&disk, &files, wal_dir.clone(), checkpoint_dir, known, options)?;
         let wal_max = match options.wal_max {
             Some(bytes) => bytes,
             None => default_wal_max(disk.as_ref(), root).map_err(io(root))?,
@@ -170,10 +180,19 @@ impl LogStore {
             removed.map_err(|error| RecoveryError::Io { path: files.dir(*log), error })?;
         }
         let arena = Arena::new(options.arena_bytes);
-        let ring = Arc::new(Ring::new(disk.clone(), wal_dir, random, wal_max, wal.live, wal.spares));
-        let readers = Arc::new(Readers::new(files.clone()));
         let (flushes, inbox, wishes) =
             (Arc::new(Flushes::default()), Arc::new(WalInbox::default()), Arc::new(Wishes::default()));
+        let ring = Arc::new(Ring::new(
+            disk.clone(),
+            wal_dir,
+            random,
+            options.wal_file_bytes,
+            wal_max,
+            inbox.doorbell.clone(),
+            wal.live,
+            wal.spares,
+        ));
+        let readers = Arc::new(Readers::new(files.clone()));
         let mut states = HashMap::with_capacity(logs.len());
         let mut opened = HashMap::with_capacity(logs.len());
         for (id, log) in logs {
@@ -189,7 +208,7 @@ impl LogStore {
         let wal_thread = WalThread {
             inbox: inbox.clone(),
             ring: ring.clone(),
-            arena: arena.clone(),
+            head: Piece::alone(BLOCK),
             clock: clock.clone(),
             flushes: flushes.clone(),
             faults: faults.clone(),
@@ -203,6 +222,7 @@ impl LogStore {
             arena: arena.clone(),
             ring: ring.clone(),
             faults: faults.clone(),
+            full_disk_pause: options.full_disk_pause,
             unwritten: Unwritten::default(),
         };
         let keeper = Keeper {
@@ -220,10 +240,13 @@ impl LogStore {
             checkpoints,
             epoch,
             retention_interval: options.retention_interval,
+            checkpoint_interval: options.checkpoint_interval,
+            wal_file_bytes: options.wal_file_bytes,
             producer_max_age_ms: i64::try_from(options.producer_expiration.as_millis()).unwrap_or(i64::MAX),
             gone,
             leaving: known.deleting.iter().map(|log| (*log, first_free)).collect(),
             target: None,
+            moving: Vec::new(),
         };
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
             let thread = thread::Builder::new().name(name.into()).spawn(body);

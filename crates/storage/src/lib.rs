@@ -10,8 +10,10 @@
 
 mod budget;
 mod clock;
+pub mod conformance;
 mod disk;
 mod log;
+pub mod memory;
 mod producers;
 mod random;
 mod topics;

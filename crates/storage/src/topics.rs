@@ -26,7 +26,8 @@ pub struct TopicRow {
     pub id: TopicId,
     /// Its name, unique among the live ones.
     pub name: String,
-    /// The log of each partition, by partition index. Log ids are never used again.
+    /// The log of each partition, by partition index; of a topic that is being deleted, those of which
+    /// something may be left. Log ids start at 1 and are never used again.
     pub logs: Vec<LogId>,
     /// The settings that were given explicitly, by Kafka's names, as given.
     pub settings: BTreeMap<String, String>,
@@ -64,6 +65,9 @@ pub enum TopicStoreError {
     /// The disk is full; nothing was changed.
     #[error("the disk of the data directory is full; nothing was changed")]
     DiskFull,
+    /// This request could not be done; nothing was changed, and others go on.
+    #[error("the state database refused the request, and nothing was changed: {0}")]
+    Refused(Arc<str>),
     /// The store has stopped after a fault, or is shutting down.
     #[error("the state database has stopped: {0}")]
     Failed(Arc<str>),
@@ -80,7 +84,7 @@ pub struct ProducerIdBlock {
 
 /// The store of topics.
 pub trait TopicStore: Send + Sync + 'static {
-    /// All topics, live or not.
+    /// All topics, live or not, in no particular order.
     fn load(&self) -> impl Future<Output = Result<Vec<TopicRow>, TopicStoreError>> + Send;
 
     /// Stores a new topic, and gives its partitions log ids that no log ever had.
@@ -89,7 +93,9 @@ pub trait TopicStore: Send + Sync + 'static {
     /// Marks a live topic as deleted: its name is free from now on. Returns whether it was live.
     fn mark_deleting(&self, id: TopicId) -> impl Future<Output = Result<bool, TopicStoreError>> + Send;
 
-    /// Drops the row of a topic that was marked, once nothing names its logs.
+    /// Drops the row of a topic that was marked. The storage that holds its logs does that by itself, once
+    /// nothing names them any more; whoever deletes a topic calls [`mark_deleting`](Self::mark_deleting) and
+    /// then [`Storage::delete_log`](crate::Storage::delete_log) for each log.
     fn drop_deleted(&self, id: TopicId) -> impl Future<Output = Result<(), TopicStoreError>> + Send;
 
     /// Sets aside `count` producer ids.

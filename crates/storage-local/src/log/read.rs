@@ -18,7 +18,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use crate::{
-    arena::Arena,
+    arena::Piece,
     log::{
         LocalLog,
         view::{Place, TailEntry, View},
@@ -363,7 +363,7 @@ pub(crate) fn read_batch(entry: &TailEntry) -> io::Result<Bytes> {
     let skip = usize::try_from(entry.at - start).unwrap_or(0);
     let len = entry.len as usize;
     let padded = (skip + len).next_multiple_of(BLOCK);
-    let mut piece = Arena::new(padded).piece(padded);
+    let mut piece = Piece::alone(padded);
     let read = entry.wal.file.read_at(&mut piece.as_mut_slice()[..padded], start)?;
     let wrong = || {
         let message =

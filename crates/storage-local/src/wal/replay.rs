@@ -16,10 +16,10 @@ use ottla_storage::{Access, BLOCK, Disk, DiskFile, FileKind};
 use thiserror::Error;
 
 use crate::{
-    arena::Arena,
+    arena::Piece,
     wal::{
         format::{AppendEntry, Entry, FileHeader, FileHeaderError, RecordHeader},
-        ring::{FILE_LEN, Spare, WalFile, number_of, path},
+        ring::{Spare, WalFile, number_of, path},
     },
 };
 
@@ -83,14 +83,16 @@ pub(crate) struct Replayed<'a> {
     pub(crate) header: Option<BatchHeader>,
 }
 
-/// Reads every record from the file with sequence `replay_from` on, in order; all of them if it is 0.
+/// Reads every record from the file with sequence `replay_from` on, in order; all of them if it is 0. Files
+/// of `file_len` bytes that are not needed become spares.
 pub(crate) fn scan(
     disk: &dyn Disk,
     dir: &Path,
+    file_len: u64,
     replay_from: u64,
     mut replayed: impl FnMut(Replayed<'_>) -> Result<(), WalError>,
 ) -> Result<Scan, WalError> {
-    let mut scan = list(disk, dir, replay_from)?;
+    let mut scan = list(disk, dir, file_len, replay_from)?;
     check_sequences(dir, replay_from, &scan)?;
     for (index, file) in scan.live.iter().enumerate() {
         if index == 0 {
@@ -113,7 +115,7 @@ pub(crate) fn scan(
 }
 
 /// Opens all files and reads their headers.
-fn list(disk: &dyn Disk, dir: &Path, replay_from: u64) -> Result<Scan, WalError> {
+fn list(disk: &dyn Disk, dir: &Path, file_len: u64, replay_from: u64) -> Result<Scan, WalError> {
     let io = |path: &Path| {
         let path = path.to_path_buf();
         move |error| WalError::Io { path, error }
@@ -147,7 +149,7 @@ fn list(disk: &dyn Disk, dir: &Path, replay_from: u64) -> Result<Scan, WalError>
                 if let Ok(header) = header {
                     scan.next_sequence = scan.next_sequence.max(header.sequence + 1);
                 }
-                if len == FILE_LEN {
+                if len == file_len {
                     scan.spares.push(Spare { file, number, len });
                 } else {
                     scan.superfluous.push(number);
@@ -168,7 +170,7 @@ fn read_header(file: &dyn DiskFile) -> io::Result<Result<FileHeader, FileHeaderE
 }
 
 fn read_block(file: &dyn DiskFile, at: u64) -> io::Result<Bytes> {
-    let mut piece = Arena::new(BLOCK).piece(BLOCK);
+    let mut piece = Piece::alone(BLOCK);
     let read = file.read_at(&mut piece.as_mut_slice()[..BLOCK], at)?;
     Ok(piece.freeze().slice(..read))
 }
@@ -198,7 +200,7 @@ fn scan_file(
     replayed: &mut impl FnMut(Replayed<'_>) -> Result<(), WalError>,
 ) -> Result<u64, WalError> {
     let len = usize::try_from(file.header.file_len).unwrap_or(usize::MAX) / BLOCK * BLOCK;
-    let mut piece = Arena::new(len).piece(len);
+    let mut piece = Piece::alone(len);
     let bytes = &mut piece.as_mut_slice()[..len];
     let read = file.file.read_at(bytes, 0);
     let read = read.map_err(|error| WalError::Io { path: path(dir, file.number), error })?;

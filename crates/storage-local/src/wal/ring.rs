@@ -5,7 +5,7 @@
 //! and nobody reads from it.
 //!
 //! The WAL thread takes files from here and the keeper puts them back. When there is none, the WAL thread
-//! waits, unless the disk is full.
+//! waits at its doorbell, unless the disk is full.
 
 use std::{
     collections::VecDeque,
@@ -19,12 +19,18 @@ use ottla_storage::{Access, BLOCK, Disk, DiskFile, FileKind, Random};
 use parking_lot::{Condvar, Mutex};
 
 use crate::{
-    arena::{ARENA_BLOCK, Arena},
-    wal::format::{FileHeader, RecordHeader},
+    arena::Piece,
+    wal::{
+        format::{FileHeader, RecordHeader},
+        intake::Doorbell,
+    },
 };
 
-/// Length of an ordinary WAL file. A record that does not fit gets a file of its own.
+/// Length of an ordinary WAL file, unless set otherwise. A record that does not fit gets a file of its own.
 pub(crate) const FILE_LEN: u64 = 8 << 20;
+
+/// How many zeros are written at a time when a file is prepared.
+const ZEROS: usize = 1 << 20;
 
 /// A WAL file in use. Holding the `Arc` keeps it from being used again.
 #[derive(Debug)]
@@ -49,9 +55,13 @@ pub(crate) struct Ring {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     random: Arc<dyn Random>,
+    file_len: u64,
     max_bytes: u64,
     state: Mutex<State>,
+    /// Tells the keeper that a file was taken or is wanted.
     changed: Condvar,
+    /// Tells the WAL thread that there is a file, or none to hope for.
+    doorbell: Arc<Doorbell>,
 }
 
 #[derive(Debug)]
@@ -76,8 +86,8 @@ struct State {
 pub(crate) enum NoRoom {
     /// The disk is full.
     DiskFull,
-    /// The store has stopped.
-    Stopped,
+    /// The keeper is busy freeing one; the doorbell rings when there is.
+    Later,
     /// Preparing a file failed.
     Failed(io::Error),
 }
@@ -88,7 +98,9 @@ impl Ring {
         disk: Arc<dyn Disk>,
         dir: PathBuf,
         random: Arc<dyn Random>,
+        file_len: u64,
         max_bytes: u64,
+        doorbell: Arc<Doorbell>,
         live: Vec<Arc<WalFile>>,
         spares: Vec<Spare>,
     ) -> Self {
@@ -105,11 +117,20 @@ impl Ring {
             disk_full: false,
             stopped: false,
         };
-        Self { disk, dir, random, max_bytes, state: Mutex::new(state), changed: Condvar::new() }
+        Self {
+            disk,
+            dir,
+            random,
+            file_len,
+            max_bytes,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            doorbell,
+        }
     }
 
-    /// Opens the next file for writing, one that takes a record of `record_len`: waits for one to become
-    /// free. The header is durable when this returns.
+    /// Opens the next file for writing, one that takes a record of `record_len`. The header is durable when
+    /// this returns.
     pub(crate) fn activate(
         &self,
         record_len: u64,
@@ -118,8 +139,7 @@ impl Ring {
     ) -> Result<Arc<WalFile>, NoRoom> {
         let spare = self.take_spare(record_len + BLOCK as u64)?;
         let header = FileHeader { sequence, salt: self.random.next_u64(), file_len: spare.len, first_lsn };
-        let arena = Arena::new(BLOCK);
-        let mut block = arena.piece(BLOCK);
+        let mut block = Piece::alone(BLOCK);
         header.encode(&mut block.as_mut_slice()[..BLOCK]);
         if let Err(error) = spare.file.write_all_at(&[IoSlice::new(&block.as_slice()[..BLOCK])], 0) {
             let full = is_full(&error);
@@ -134,29 +154,33 @@ impl Ring {
     }
 
     fn take_spare(&self, len: u64) -> Result<Spare, NoRoom> {
-        if len > FILE_LEN {
+        if len > self.file_len {
             return self.create(len);
         }
         let mut state = self.state.lock();
-        loop {
-            if state.stopped {
-                return Err(NoRoom::Stopped);
-            }
-            if let Some(at) = state.spares.iter().position(|spare| spare.len >= len) {
-                return Ok(state.spares.swap_remove(at));
-            }
-            if state.live.is_empty() {
-                // The first file of an empty ring: nobody else would make it sooner.
-                drop(state);
-                return self.create(FILE_LEN);
-            }
-            if state.disk_full {
-                return Err(NoRoom::DiskFull);
-            }
-            state.wanted = true;
-            self.changed.notify_all();
-            self.changed.wait(&mut state);
+        if let Some(at) = state.spares.iter().position(|spare| spare.len >= len) {
+            return Ok(state.spares.swap_remove(at));
         }
+        if state.live.is_empty() {
+            // The first file of an empty ring: nobody else would make it sooner.
+            drop(state);
+            return self.create(self.file_len);
+        }
+        if state.disk_full {
+            return Err(NoRoom::DiskFull);
+        }
+        if state.stopped {
+            return Err(NoRoom::Failed(io::Error::other("the store is stopping")));
+        }
+        state.wanted = true;
+        self.changed.notify_all();
+        Err(NoRoom::Later)
+    }
+
+    /// Whether the WAL thread would get no answer but [`NoRoom::Later`].
+    pub(crate) fn must_wait(&self) -> bool {
+        let state = self.state.lock();
+        state.wanted && !state.disk_full && !state.stopped
     }
 
     /// Makes a file of zeros and makes it durable.
@@ -198,11 +222,11 @@ impl Ring {
             self.reuse_freed(&mut state);
             let ahead = if state.live.len() > 1 { 2 } else { 1 };
             let enough = state.spares.len() >= ahead;
-            if enough || state.bytes + FILE_LEN > self.max_bytes || state.stopped {
+            if enough || state.bytes + self.file_len > self.max_bytes || state.stopped {
                 return Ok(());
             }
         }
-        match self.create(FILE_LEN) {
+        match self.create(self.file_len) {
             Ok(spare) => {
                 let mut state = self.state.lock();
                 state.spares.push(spare);
@@ -213,7 +237,7 @@ impl Ring {
                 self.disk_is_full();
                 Ok(())
             }
-            Err(NoRoom::Stopped) => Ok(()),
+            Err(NoRoom::Later) => Ok(()),
             Err(NoRoom::Failed(error)) => Err(error),
         }
     }
@@ -233,8 +257,8 @@ impl Ring {
         let mut still_read = Vec::new();
         for file in std::mem::take(&mut state.freed) {
             match Arc::try_unwrap(file) {
-                Ok(file) if file.header.file_len == FILE_LEN => {
-                    state.spares.push(Spare { file: file.file, number: file.number, len: FILE_LEN });
+                Ok(file) if file.header.file_len == self.file_len => {
+                    state.spares.push(Spare { file: file.file, number: file.number, len: self.file_len });
                     self.satisfied(state);
                 }
                 Ok(file) => {
@@ -252,7 +276,7 @@ impl Ring {
     fn satisfied(&self, state: &mut State) {
         state.wanted = false;
         state.disk_full = false;
-        self.changed.notify_all();
+        self.doorbell.ring();
     }
 
     /// Lets appends fail, instead of waiting, until a file becomes free.
@@ -260,7 +284,8 @@ impl Ring {
         let mut state = self.state.lock();
         if state.spares.is_empty() {
             state.disk_full = true;
-            self.changed.notify_all();
+            state.wanted = false;
+            self.doorbell.ring();
         }
     }
 
@@ -293,6 +318,7 @@ impl Ring {
     pub(crate) fn stop(&self) {
         self.state.lock().stopped = true;
         self.changed.notify_all();
+        self.doorbell.ring();
     }
 }
 
@@ -328,12 +354,10 @@ pub(crate) fn number_of(name: &Path) -> Option<u64> {
 }
 
 fn zero(file: &dyn DiskFile, len: u64) -> io::Result<()> {
-    let arena = Arena::new(ARENA_BLOCK);
-    let mut zeros = arena.piece(ARENA_BLOCK);
-    zeros.as_mut_slice().fill(0);
+    let zeros = Piece::alone(usize::try_from(len).unwrap_or(ZEROS).min(ZEROS));
     let mut at = 0;
     while at < len {
-        let part = usize::try_from(len - at).unwrap_or(ARENA_BLOCK).min(ARENA_BLOCK);
+        let part = usize::try_from(len - at).unwrap_or(ZEROS).min(zeros.len());
         file.write_all_at(&[IoSlice::new(&zeros.as_slice()[..part])], at)?;
         at += part as u64;
     }

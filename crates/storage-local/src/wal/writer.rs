@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::{
-    arena::{Arena, Piece},
+    arena::Piece,
     faults::Faults,
     flusher::Flushes,
     log::{LocalLog, view::TailEntry},
@@ -44,11 +44,18 @@ pub(crate) enum Control {
     Stop,
 }
 
+#[derive(Debug, Default)]
+struct Controls {
+    waiting: Vec<Control>,
+    /// The WAL thread has ended: whoever asks now is answered by his question being dropped.
+    closed: bool,
+}
+
 /// The WAL thread's letter box.
 #[derive(Debug, Default)]
 pub(crate) struct WalInbox {
     intakes: Mutex<Vec<Arc<Intake>>>,
-    controls: Mutex<Vec<Control>>,
+    controls: Mutex<Controls>,
     pub(crate) doorbell: Arc<Doorbell>,
 }
 
@@ -63,12 +70,26 @@ impl WalInbox {
 
     /// Leaves a request.
     pub(crate) fn send(&self, control: Control) {
-        self.controls.lock().push(control);
-        self.doorbell.ring();
+        let mut controls = self.controls.lock();
+        if !controls.closed {
+            controls.waiting.push(control);
+            self.doorbell.ring();
+        }
+    }
+
+    fn has_controls(&self) -> bool {
+        !self.controls.lock().waiting.is_empty()
+    }
+
+    fn close(&self) {
+        let mut controls = self.controls.lock();
+        controls.closed = true;
+        let unanswered = std::mem::take(&mut controls.waiting);
+        drop((controls, unanswered));
     }
 
     fn has_work(&self) -> bool {
-        !self.controls.lock().is_empty() || self.intakes.lock().iter().any(|intake| intake.has_work())
+        self.has_controls() || self.intakes.lock().iter().any(|intake| intake.has_work())
     }
 }
 
@@ -76,7 +97,8 @@ impl WalInbox {
 pub(crate) struct WalThread {
     pub(crate) inbox: Arc<WalInbox>,
     pub(crate) ring: Arc<Ring>,
-    pub(crate) arena: Arena,
+    /// Where record headers are made.
+    pub(crate) head: Piece,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) flushes: Arc<Flushes>,
     pub(crate) faults: Faults,
@@ -89,6 +111,13 @@ pub(crate) struct WalThread {
 struct Active {
     file: Arc<WalFile>,
     position: u64,
+}
+
+/// A log start that is to become durable.
+struct NewLogStart {
+    log: Arc<LocalLog>,
+    offset: Offset,
+    done: oneshot::Sender<Result<(), AppendError>>,
 }
 
 /// A batch that has its place in the commit that is being made.
@@ -105,15 +134,15 @@ impl WalThread {
     pub(crate) fn run(mut self) {
         let mut active = None;
         let mut backlog = VecDeque::new();
+        let mut log_starts = Vec::new();
         let mut stopping = false;
         loop {
             let intakes = self.inbox.intakes.lock().clone();
             for intake in &intakes {
                 intake.take(&mut backlog);
             }
-            let controls = std::mem::take(&mut *self.inbox.controls.lock());
-            let (log_starts, stop) = self.obey(controls);
-            stopping |= stop;
+            let controls = std::mem::take(&mut self.inbox.controls.lock().waiting);
+            stopping |= self.obey(controls, &mut log_starts);
             if backlog.is_empty() && log_starts.is_empty() {
                 if stopping {
                     let why = AppendError::Failed("it was shut down".into());
@@ -124,7 +153,29 @@ impl WalThread {
                 continue;
             }
             let parcels = next_commit(&mut backlog);
-            if let Err(why) = self.commit(&mut active, &intakes, parcels, log_starts) {
+            let done = match self.make_room(&mut active, &parcels, log_starts.len()) {
+                Ok(()) => self.commit(&mut active, &intakes, parcels, std::mem::take(&mut log_starts)),
+                Err(NoRoom::Later) => {
+                    // The keeper may need an answer before it can free a file.
+                    for parcel in parcels.into_iter().rev() {
+                        backlog.push_front(parcel);
+                    }
+                    let (inbox, ring) = (&self.inbox, &self.ring);
+                    inbox.doorbell.sleep_unless(|| inbox.has_controls() || !ring.must_wait());
+                    Ok(())
+                }
+                Err(NoRoom::DiskFull) => {
+                    refuse(&intakes, parcels, std::mem::take(&mut log_starts), &AppendError::DiskFull);
+                    Ok(())
+                }
+                Err(NoRoom::Failed(error)) => {
+                    let why: Arc<str> = error.to_string().into();
+                    let failed = AppendError::Failed(why.clone());
+                    refuse(&intakes, parcels, std::mem::take(&mut log_starts), &failed);
+                    Err(why)
+                }
+            };
+            if let Err(why) = done {
                 self.ring.stop();
                 self.faults.report(&format!("writing the write-ahead log failed: {why}"));
                 return self.refuse_all(&intakes, backlog, AppendError::Failed(why));
@@ -139,26 +190,16 @@ impl WalThread {
             intake.close(why.clone());
             intake.take(&mut parcels);
         }
-        let appends = parcels
-            .into_iter()
-            .flat_map(|parcel| parcel.appends.into_iter().map(move |append| (parcel.appender, append)));
-        let mut deliveries = deliveries_for(intakes);
-        for (appender, append) in appends {
-            deliveries[appender].answers.push((append.ticket, Err(why.clone())));
-        }
-        deliver(intakes, deliveries);
+        refuse(intakes, parcels, Vec::new(), &why);
+        self.inbox.close();
     }
 
-    /// Does what needs no write, and returns the log starts that need one, and whether to stop.
-    #[expect(clippy::type_complexity, reason = "it is taken apart at once")]
-    fn obey(
-        &mut self,
-        controls: Vec<Control>,
-    ) -> (Vec<(Arc<LocalLog>, Offset, oneshot::Sender<Result<(), AppendError>>)>, bool) {
-        let (mut log_starts, mut stop) = (Vec::new(), false);
+    /// Does what needs no write, keeps the log starts for the next one, and returns whether to stop.
+    fn obey(&mut self, controls: Vec<Control>, log_starts: &mut Vec<NewLogStart>) -> bool {
+        let mut stop = false;
         for control in controls {
             match control {
-                Control::LogStart { log, offset, done } => log_starts.push((log, offset, done)),
+                Control::LogStart { log, offset, done } => log_starts.push(NewLogStart { log, offset, done }),
                 Control::Forget { log, done } => {
                     self.sequencer.forget(log);
                     let _ = done.send(());
@@ -173,46 +214,19 @@ impl WalThread {
                 Control::Stop => stop = true,
             }
         }
-        (log_starts, stop)
+        stop
     }
 
     /// Makes one record of all this and writes it. `Err`: the store must stop, and everything in the commit
     /// has been answered.
-    #[expect(clippy::type_complexity, reason = "the pairs come from `obey`")]
     fn commit(
         &mut self,
         active: &mut Option<Active>,
         intakes: &[Arc<Intake>],
         mut parcels: Vec<Parcel>,
-        log_starts: Vec<(Arc<LocalLog>, Offset, oneshot::Sender<Result<(), AppendError>>)>,
+        log_starts: Vec<NewLogStart>,
     ) -> Result<(), Arc<str>> {
         let mut deliveries = deliveries_for(intakes);
-        let appends: usize = parcels.iter().map(|parcel| parcel.appends.len()).sum();
-        let data: usize = parcels.iter().map(|parcel| parcel.piece.len()).sum();
-        let longest = record_len(appends + log_starts.len(), data);
-        if let Err(no_room) = self.make_room(active, longest as u64) {
-            let (why, stop) = match no_room {
-                NoRoom::DiskFull => (AppendError::DiskFull, None),
-                NoRoom::Stopped => {
-                    let why: Arc<str> = "it was shut down".into();
-                    (AppendError::Failed(why.clone()), Some(why))
-                }
-                NoRoom::Failed(error) => {
-                    let why: Arc<str> = error.to_string().into();
-                    (AppendError::Failed(why.clone()), Some(why))
-                }
-            };
-            for parcel in parcels {
-                for append in parcel.appends {
-                    deliveries[parcel.appender].answers.push((append.ticket, Err(why.clone())));
-                }
-            }
-            for (.., done) in log_starts {
-                let _ = done.send(Err(why.clone()));
-            }
-            deliver(intakes, deliveries);
-            return stop.map_or(Ok(()), Err);
-        }
         let Some(active) = active.as_mut() else { return Ok(()) };
 
         let mut placements = self.place(&mut parcels, &mut deliveries);
@@ -223,8 +237,7 @@ impl WalThread {
             placement.position = starts[placement.parcel] + placement.append.at as u32;
             entries.push(Entry::Append(append_entry(placement)));
         }
-        let starts =
-            log_starts.iter().map(|(log, offset, _)| Entry::LogStart { log: log.id(), offset: *offset });
+        let starts = log_starts.iter().map(|new| Entry::LogStart { log: new.log.id(), offset: new.offset });
         entries.extend(starts);
         if entries.is_empty() {
             deliver(intakes, deliveries);
@@ -234,7 +247,7 @@ impl WalThread {
         match self.write(active, header_len, &entries, &parcels) {
             Ok(record_at) => {
                 self.publish(active, record_at, parcels, placements, &mut deliveries);
-                for (log, offset, done) in log_starts {
+                for NewLogStart { log, offset, done } in log_starts {
                     log.with(|view| {
                         view.log_start = view.log_start.max(offset);
                         let log_start = view.log_start;
@@ -259,8 +272,8 @@ impl WalThread {
                 for answer in answers.filter(|answer| answer.1.is_ok()) {
                     answer.1 = Err(why.clone());
                 }
-                for (.., done) in log_starts {
-                    let _ = done.send(Err(why.clone()));
+                for new in log_starts {
+                    let _ = new.done.send(Err(why.clone()));
                 }
                 deliver(intakes, deliveries);
                 if full { Ok(()) } else { Err(error.to_string().into()) }
@@ -268,8 +281,16 @@ impl WalThread {
         }
     }
 
-    /// Sees to it that a record of this length fits behind the last one.
-    fn make_room(&mut self, active: &mut Option<Active>, record_len: u64) -> Result<(), NoRoom> {
+    /// Sees to it that a record with all this fits behind the last one.
+    fn make_room(
+        &mut self,
+        active: &mut Option<Active>,
+        parcels: &[Parcel],
+        log_starts: usize,
+    ) -> Result<(), NoRoom> {
+        let appends: usize = parcels.iter().map(|parcel| parcel.appends.len()).sum();
+        let data: usize = parcels.iter().map(|parcel| parcel.piece.len()).sum();
+        let record_len = record_len(appends + log_starts, data) as u64;
         let fits = |active: &Active| active.position + record_len <= active.file.header.file_len;
         if !active.as_ref().is_some_and(fits) {
             let file = self.ring.activate(record_len, self.next_sequence, self.next_lsn)?;
@@ -329,8 +350,10 @@ impl WalThread {
             len: u32::try_from(len).map_err(|_| std::io::Error::other("a record is below 4 GiB"))?,
             entries: entries.len() as u32,
         };
-        let mut head: Piece = self.arena.piece(header_len);
-        let head = &mut head.as_mut_slice()[..header_len];
+        if self.head.len() < header_len {
+            self.head = Piece::alone(header_len.next_power_of_two());
+        }
+        let head = &mut self.head.as_mut_slice()[..header_len];
         header.encode(active.file.header.salt, entries.iter(), head);
         let mut slices = Vec::with_capacity(1 + parcels.len());
         slices.push(IoSlice::new(head));
@@ -382,6 +405,19 @@ impl WalThread {
         }
         self.flushes.grown(new_bytes);
     }
+}
+
+/// Answers all of this with an error.
+fn refuse(intakes: &[Arc<Intake>], parcels: Vec<Parcel>, log_starts: Vec<NewLogStart>, why: &AppendError) {
+    let mut deliveries = deliveries_for(intakes);
+    for parcel in parcels {
+        let answers = parcel.appends.into_iter().map(|append| (append.ticket, Err(why.clone())));
+        deliveries[parcel.appender].answers.extend(answers);
+    }
+    for new in log_starts {
+        let _ = new.done.send(Err(why.clone()));
+    }
+    deliver(intakes, deliveries);
 }
 
 /// Takes parcels from the front: as many as make a good commit, at least one.

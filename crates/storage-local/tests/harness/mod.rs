@@ -10,12 +10,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use ottla_records::{BatchBuilder, BatchHeader, Batches, LogId, NewRecord, Offset, TimestampMs};
+use ottla_records::{BatchBuilder, BatchHeader, Batches, LogId, NewRecord, TimestampMs};
 use ottla_storage::{
-    AppendError, Appended, Appender, DeliveryReceiver, Log, LogSettings, Produced, ReadPiece, ReadRequest,
-    SeededRandom, Stamp, SystemClock,
+    AppendError, Appended, Appender, DeliveryReceiver, Disk, Log, LogSettings, Produced, Read, ReadPiece,
+    ReadRequest, SeededRandom, Stamp, SystemClock, Ticket,
 };
-use ottla_storage_local::{KnownLogs, LocalAppender, LocalLog, LogStore, Options, RealDisk, World};
+use ottla_storage_local::{
+    KnownLogs, LocalAppender, LocalLog, LogStore, OpenError, Options, RealDisk, World,
+};
 
 pub struct Store {
     pub store: LogStore,
@@ -46,22 +48,31 @@ impl Store {
         Self::open_with(dir, &known).unwrap()
     }
 
-    pub fn open_with(dir: &Path, known: &KnownLogs) -> Result<Self, ottla_storage_local::OpenError> {
-        let faults = Arc::new(Mutex::new(Vec::new()));
-        let heard = faults.clone();
-        let world = World {
-            disk: Arc::new(RealDisk::probe(dir).unwrap()),
-            clock: Arc::new(SystemClock::new()),
-            random: Arc::new(SeededRandom::new(1)),
-            faults: Arc::new(move |fault: &str| heard.lock().unwrap().push(fault.to_owned())),
-        };
+    pub fn open_with(dir: &Path, known: &KnownLogs) -> Result<Self, OpenError> {
         let options = Options {
             arena_bytes: 16 << 20,
             wal_max: Some(64 << 20),
             retention_interval: Duration::from_millis(20),
             ..Options::default()
         };
-        let store = LogStore::open(world, dir, known, &options, Box::new(|_| {}))?;
+        Self::on(Arc::new(RealDisk::probe(dir).unwrap()), dir, known, &options)
+    }
+
+    pub fn on(
+        disk: Arc<dyn Disk>,
+        root: &Path,
+        known: &KnownLogs,
+        options: &Options,
+    ) -> Result<Self, OpenError> {
+        let faults = Arc::new(Mutex::new(Vec::new()));
+        let heard = faults.clone();
+        let world = World {
+            disk,
+            clock: Arc::new(SystemClock::new()),
+            random: Arc::new(SeededRandom::new(1)),
+            faults: Arc::new(move |fault: &str| heard.lock().unwrap().push(fault.to_owned())),
+        };
+        let store = LogStore::open(world, root, known, options, Box::new(|_| {}))?;
         let (appender, deliveries) = store.appender();
         Ok(Self { store, appender, deliveries, faults })
     }
@@ -70,10 +81,14 @@ impl Store {
         self.store.open_log(LogId(id), LogSettings::default())
     }
 
-    pub async fn append(&mut self, log: &Arc<LocalLog>, bytes: Bytes) -> Result<Appended, AppendError> {
+    /// Appends, without waiting for the answer.
+    pub fn start(&self, log: &Arc<LocalLog>, bytes: Bytes) -> Ticket {
         let header = BatchHeader::parse(&bytes).unwrap();
-        self.appender.ready(bytes.len()).await;
-        let mut ticket = self.appender.append(log, Produced { bytes, header, stamp: Stamp::Keep });
+        self.appender.append(log, Produced { bytes, header, stamp: Stamp::Keep })
+    }
+
+    /// Waits for the answer.
+    pub async fn finish(&mut self, mut ticket: Ticket) -> Result<Appended, AppendError> {
         loop {
             tokio::select! {
                 biased;
@@ -87,31 +102,30 @@ impl Store {
         }
     }
 
+    pub async fn append(&mut self, log: &Arc<LocalLog>, bytes: Bytes) -> Result<Appended, AppendError> {
+        self.appender.ready(bytes.len()).await;
+        let ticket = self.start(log, bytes);
+        self.finish(ticket).await
+    }
+
     /// Every batch of the log: offset, value of the first record, number of records.
     pub async fn read_all(&self, log: &Arc<LocalLog>) -> Vec<(i64, String, usize)> {
+        self.try_read_all(log).await.unwrap()
+    }
+
+    pub async fn try_read_all(&self, log: &Arc<LocalLog>) -> Result<Vec<(i64, String, usize)>, String> {
         let mut found = Vec::new();
         let mut offset = log.bounds().log_start;
         while offset < log.bounds().high_watermark {
             let request = ReadRequest { offset, max_bytes: 1 << 20, at_least_one: true };
-            let read = match log.read_now(request).unwrap() {
+            let read = match log.read_now(request).map_err(|e| e.to_string())? {
                 Some(read) => read,
-                None => log.read(request).await.unwrap(),
+                None => log.read(request).await.map_err(|e| e.to_string())?,
             };
-            let mut bytes = Vec::new();
-            for piece in read.pieces {
-                match piece {
-                    ReadPiece::Memory(memory) => bytes.extend_from_slice(&memory),
-                    ReadPiece::File(range) => {
-                        let mut part = vec![0; range.len as usize];
-                        assert_eq!(range.file.read_at(&mut part, range.at).unwrap(), part.len());
-                        bytes.extend_from_slice(&part);
-                    }
-                }
-            }
             let before = offset;
-            for batch in Batches::new(bytes.into()) {
+            for batch in Batches::new(contents(read).into()) {
                 let Ok(batch) = batch else { break };
-                batch.check_crc().unwrap();
+                batch.check_crc().map_err(|e| format!("at {offset}: {e}"))?;
                 let header = *batch.header();
                 if header.next_offset() <= offset {
                     continue;
@@ -121,9 +135,11 @@ impl Store {
                 found.push((header.base_offset.0, value, header.record_count as usize));
                 offset = header.next_offset();
             }
-            assert!(offset > before, "reading at {before} got nowhere");
+            if offset <= before {
+                return Err(format!("reading at {before} got nowhere"));
+            }
         }
-        found
+        Ok(found)
     }
 
     pub async fn delete(&self, log: &Arc<LocalLog>) {
@@ -141,11 +157,26 @@ impl Store {
     }
 
     pub fn close(self) {
+        self.try_close().unwrap();
+    }
+
+    pub fn try_close(self) -> Result<(), String> {
         self.store.close();
-        assert_eq!(*self.faults.lock().unwrap(), Vec::<String>::new());
+        self.faults.lock().unwrap().first().cloned().map_or(Ok(()), Err)
     }
 }
 
-pub fn offset(offset: i64) -> Offset {
-    Offset(offset)
+fn contents(read: Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for piece in read.pieces {
+        match piece {
+            ReadPiece::Memory(memory) => bytes.extend_from_slice(&memory),
+            ReadPiece::File(range) => {
+                let mut part = vec![0; range.len as usize];
+                assert_eq!(range.file.read_at(&mut part, range.at).unwrap(), part.len());
+                bytes.extend_from_slice(&part);
+            }
+        }
+    }
+    bytes
 }

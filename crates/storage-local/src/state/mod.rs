@@ -1,0 +1,170 @@
+//! The state database: topics, their settings and partitions, and counters, in embedded SQLite.
+//!
+//! One thread writes; a request is answered once its commit is durable. After an error of the disk, or at
+//! damage, the database stops for good and says so to the fault handler: what a failed sync has left behind
+//! is not known, so nothing is tried again. A full disk is no such error: the request fails and the next one
+//! may pass.
+//!
+//! The file can be opened with any SQLite shell while the broker runs. Architecture invariant: this module
+//! reads no clock, and knows nothing of logs beyond their ids.
+
+mod check;
+mod error;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod topics;
+mod writer;
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{self, Sender},
+    },
+    thread::{self, JoinHandle},
+};
+
+use ottla_records::{LogId, TopicId};
+use ottla_storage::{CreateTopicError, NewTopic, ProducerIdBlock, TopicRow, TopicStore, TopicStoreError};
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+pub use self::{check::StateProblem, error::StateError};
+
+use self::{
+    error::Trouble,
+    writer::{Job, Request, Writer, run_checkpointer},
+};
+use crate::faults::{FaultHandler, Faults};
+
+/// The state database of a data directory.
+pub struct StateDb {
+    /// `None` once it is closed.
+    jobs: Mutex<Option<Sender<Box<dyn Job>>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    faults: Faults,
+}
+
+impl StateDb {
+    /// Opens the database in the file `path`, creates it where there is none, and brings an older format up
+    /// to date. Its directory must exist; the entry of a new file in it is durable when this returns.
+    ///
+    /// `faults` is called at most once, from a thread of the database: nothing is written any more then, and
+    /// all requests are answered [`TopicStoreError::Failed`].
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn open(path: &Path, faults: FaultHandler) -> Result<Self, StateError> {
+        let db = schema::open(path)?;
+        let second = schema::open_second(path)?;
+        let faults = Faults::new(faults);
+        let (jobs, queue) = mpsc::channel();
+        let (checkpointer, wishes) = mpsc::channel();
+        let writer = Writer { db, jobs: queue, checkpointer, faults: faults.clone() };
+        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+            let thread = thread::Builder::new().name(name.into()).spawn(body);
+            thread.map_err(|error| StateError::Io { path: path.to_path_buf(), error })
+        };
+        let writer = spawn("state", Box::new(move || writer.run()))?;
+        let beside = faults.clone();
+        let checkpointer =
+            spawn("state-checkpoint", Box::new(move || run_checkpointer(second, &wishes, &beside)))?;
+        let threads = Mutex::new(vec![writer, checkpointer]);
+        Ok(Self { jobs: Mutex::new(Some(jobs)), threads, faults })
+    }
+
+    /// Looks for damage, changing nothing. A broker may be running.
+    ///
+    /// # Errors
+    /// Where the file cannot be opened as a state database at all; see [`StateError`].
+    pub fn check(path: &Path) -> Result<Vec<StateProblem>, StateError> {
+        Ok(check::problems(&schema::open_to_read(path)?))
+    }
+
+    /// Reads all topics, changing nothing. A broker may be running.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn read_topics(path: &Path) -> Result<Vec<TopicRow>, StateError> {
+        let db = schema::open_to_read(path)?;
+        // One transaction, so that what a broker changes meanwhile is seen wholly or not at all.
+        let read = db.unchecked_transaction().map_err(Trouble::from).and_then(|read| topics::load(&read));
+        read.map_err(|trouble| match trouble {
+            Trouble::Fatal(what) => StateError::Damaged { path: path.to_path_buf(), what },
+            other => StateError::Database { path: path.to_path_buf(), error: other.to_string() },
+        })
+    }
+
+    /// Finishes what was asked, and closes the file. Requests fail from now on. Waits for the threads; not
+    /// to be called on a network thread.
+    pub fn close(&self) {
+        drop(self.jobs.lock().take());
+        for thread in self.threads.lock().drain(..) {
+            // A thread that panicked has said so on its own.
+            let _ = thread.join();
+        }
+    }
+
+    /// Takes note that nothing on disk names this log any more, without waiting: the row of a deleted topic
+    /// goes with the last of its logs. Where that fails, the next start takes note again.
+    pub(crate) fn log_is_gone(&self, log: LogId) {
+        drop(self.request(move |db| topics::log_is_gone(db, log)));
+    }
+
+    /// Has the writer do something, and waits until that is durable.
+    fn request<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Connection) -> Result<T, Trouble> + Send + 'static,
+    ) -> impl Future<Output = Result<T, TopicStoreError>> + Send + 'static {
+        let (answer, answered) = oneshot::channel();
+        if let Some(jobs) = self.jobs.lock().as_ref() {
+            // A writer that has ended drops the request, which is an answer.
+            let _ = jobs.send(Box::new(Request { work, result: None, answer }));
+        }
+        let faults = self.faults.clone();
+        async move {
+            answered.await.unwrap_or_else(|_| {
+                let why = faults.first().unwrap_or_else(|| Arc::from("it was shut down"));
+                Err(TopicStoreError::Failed(why))
+            })
+        }
+    }
+}
+
+impl TopicStore for StateDb {
+    async fn load(&self) -> Result<Vec<TopicRow>, TopicStoreError> {
+        self.request(topics::load).await
+    }
+
+    async fn create(&self, topic: NewTopic) -> Result<TopicRow, CreateTopicError> {
+        let name = topic.name.clone();
+        let created = self.request(move |db| topics::create(db, &topic)).await?;
+        created.ok_or(CreateTopicError::Exists(name))
+    }
+
+    async fn mark_deleting(&self, id: TopicId) -> Result<bool, TopicStoreError> {
+        self.request(move |db| topics::mark_deleting(db, id)).await
+    }
+
+    async fn drop_deleted(&self, id: TopicId) -> Result<(), TopicStoreError> {
+        self.request(move |db| topics::drop_deleted(db, id)).await
+    }
+
+    async fn reserve_producer_ids(&self, count: u32) -> Result<ProducerIdBlock, TopicStoreError> {
+        self.request(move |db| topics::reserve_producer_ids(db, count)).await
+    }
+
+    async fn cluster_id(&self, proposed: &str) -> Result<String, TopicStoreError> {
+        let proposed = proposed.to_owned();
+        self.request(move |db| topics::cluster_id(db, &proposed)).await
+    }
+}
+
+impl fmt::Debug for StateDb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateDb").field("faults", &self.faults).finish_non_exhaustive()
+    }
+}

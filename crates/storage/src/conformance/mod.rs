@@ -1,0 +1,15 @@
+//! What every implementation of the storage traits must do, as functions that its tests call.
+//!
+//! Each function panics where the implementation breaks a promise of [`TopicStore`](crate::TopicStore),
+//! [`Storage`](crate::Storage), [`Log`](crate::Log) or [`Appender`](crate::Appender). They wait without a
+//! limit for what was promised to come, so a test gives them one.
+//!
+//! Architecture invariant: nothing outside of tests calls what is here.
+
+mod harness;
+mod idempotence;
+mod logs;
+mod reopening;
+mod topics;
+
+pub use self::{harness::topic, logs::logs, reopening::reopening, topics::topics};
