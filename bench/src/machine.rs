@@ -25,7 +25,10 @@ impl Machine {
         let lines = vec![
             ("CPU", value(&cpu, "model name").unwrap_or("unknown").to_owned()),
             ("cores", cores.to_string()),
-            ("memory", value(&memory, "MemTotal").unwrap_or("unknown").to_owned()),
+            (
+                "memory",
+                total_memory(&memory).map_or_else(|| "unknown".to_owned(), |gib| format!("{gib:.1} GiB")),
+            ),
             ("kernel", kernel.trim().to_owned()),
             ("file system", file_system(&mounts, &dir.canonicalize()?).unwrap_or("unknown").to_owned()),
             ("disk", format!("{device} {}", cache.trim()).trim().to_owned()),
@@ -48,6 +51,11 @@ fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
         let (key, value) = line.split_once(':')?;
         (key.trim() == name).then(|| value.trim())
     })
+}
+
+fn total_memory(meminfo: &str) -> Option<f64> {
+    let kib: f64 = value(meminfo, "MemTotal")?.strip_suffix(" kB")?.parse().ok()?;
+    Some(kib / f64::from(1 << 20))
 }
 
 /// The type of the file system with the longest mount point above `dir`; of two at one place, the later.
@@ -81,6 +89,7 @@ mod tests {
     #[test]
     fn values_are_found_by_name() {
         assert_eq!(value("model name\t: Some CPU\n", "model name"), Some("Some CPU"));
-        assert_eq!(value("MemTotal:       1 kB\n", "MemFree"), None);
+        assert_eq!(total_memory("MemFree: 1 kB\nMemTotal:       2097152 kB\n"), Some(2.0));
+        assert_eq!(total_memory("MemFree:       1 kB\n"), None);
     }
 }

@@ -61,7 +61,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {
             eprintln!("{failure}");
-            ExitCode::FAILURE
+            if failure == Failure::Interrupted { ExitCode::from(130) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -101,10 +101,8 @@ fn run(options: Options, home: &Path) -> Result<bool> {
     }
     eprintln!("raw figures: {}", context.options.json.display());
     if context.options.write_results {
-        let command: Vec<String> = std::env::args().skip(1).collect();
-        let command = format!("cargo run --release -- {}", command.join(" "));
         let path = home.join("RESULTS.md");
-        fs::write(&path, report::page(&machine, command.trim_end(), &table, &failures))
+        fs::write(&path, report::page(&machine, &context.options.summary(), &table, &failures))
             .doing("write RESULTS.md")?;
     }
     Ok(!results.any_failed())

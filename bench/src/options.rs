@@ -142,6 +142,26 @@ pub fn parse(args: impl IntoIterator<Item = String>, home: &std::path::Path) -> 
 }
 
 impl Options {
+    /// How the figures were taken, in a sentence; it names no path.
+    pub fn summary(&self) -> String {
+        let mut text = format!(
+            "Rounds of {} s ({} s in row b), {} a row of which the last counts; {} pass(es); {:.1} GB in row i; \
+             Ottla with `--memory {}`",
+            self.seconds,
+            self.long_seconds,
+            self.rounds,
+            self.passes,
+            self.kill_bytes as f64 / 1e9,
+            self.memory
+        );
+        for (name, settings) in [("Ottla", &self.ottla_settings), ("Kafka", &self.kafka_settings)] {
+            for setting in settings {
+                text += &format!("; {name} with `{setting}`");
+            }
+        }
+        text + "."
+    }
+
     /// Ottla's memory budget in bytes.
     pub fn memory_bytes(&self) -> u64 {
         size(&self.memory).expect("parsed before")
@@ -226,6 +246,17 @@ mod tests {
         assert!(check("--fast").unwrap_err().contains("--help"));
         assert!(check("--kafka-set x").unwrap_err().contains("name=value"));
         assert!(check("--memory lots").unwrap_err().contains("256MiB"));
+    }
+
+    #[test]
+    fn the_summary_names_settings_and_no_path() {
+        let summary =
+            check("--ottla a/secret --dir a/secret --kafka-set num.io.threads=2").unwrap().summary();
+        assert!(
+            summary.contains("Kafka with `num.io.threads=2`") && summary.contains("Rounds of 10 s"),
+            "{summary}"
+        );
+        assert!(!summary.contains("secret"));
     }
 
     #[test]

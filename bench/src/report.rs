@@ -174,13 +174,13 @@ pub fn raw(pass: u32, row: &str, kind: Kind, unix_ms: i64, run: &Run) -> String 
 }
 
 /// The page of results.
-pub fn page(machine: &Machine, command: &str, table: &str, failures: &str) -> String {
+pub fn page(machine: &Machine, summary: &str, table: &str, failures: &str) -> String {
     let mut text = String::from(
         "# Results\n\n\
          Written by `--write-results`; README.md says what each row is. Absolute numbers belong to this machine:\n\
          compare by the ratio.\n\n",
     );
-    let _ = writeln!(text, "`{command}`\n\n| | |\n|---|---|");
+    let _ = writeln!(text, "{summary}\n\n| | |\n|---|---|");
     for (what, value) in &machine.lines {
         let _ = writeln!(text, "| {what} | {value} |");
     }
