@@ -49,12 +49,12 @@ pub enum SettingError {
         /// The setting that was probably meant.
         nearest: Option<String>,
     },
-    /// Kafka has this broker setting and Ottla does not.
-    #[error("{name} is a setting of Kafka that does not exist here; topics take {topic}")]
-    NotHere {
-        /// Kafka's name.
+    /// The broker has no such setting, but topics have one for it.
+    #[error("{name} cannot be set for the broker yet: set {topic} on topics instead")]
+    OnTopicsOnly {
+        /// The name, Kafka's for a topic setting or for the broker setting that is its default.
         name: &'static str,
-        /// The topic setting that it is the default of.
+        /// The topic setting.
         topic: &'static str,
     },
     /// The value does not fit the setting.
@@ -90,18 +90,14 @@ pub enum SettingError {
 impl SettingError {
     /// The error for a name that `scope` does not have.
     pub(super) fn unknown(scope: Scope, name: &str) -> Self {
-        match (scope, counterpart(scope, name)) {
-            (Scope::Broker, Some(topic)) if topic.broker.iter().any(|it| *it == name) => {
-                let name = topic.broker.iter().find(|it| **it == name).copied().unwrap_or_default();
-                Self::NotHere { name, topic: topic.name }
-            }
-            (Scope::Broker, Some(topic)) => Self::meant(scope, name, existing(topic.broker)),
-            (Scope::Topic, Some(topic)) => Self::meant(scope, name, Some(topic.name)),
-            (_, None) => Self::meant(scope, name, nearest(name, scope.table().iter().flat_map(Setting::names))),
-        }
-    }
-
-    fn meant(scope: Scope, name: &str, nearest: Option<&str>) -> Self {
+        let nearest = match (scope, kafkas_name(name)) {
+            (Scope::Topic, Some((_, topic))) => Some(topic.name),
+            (Scope::Broker, Some((name, topic))) => match existing(topic.broker) {
+                Some(broker) => Some(broker),
+                None => return Self::OnTopicsOnly { name, topic: topic.name },
+            },
+            (_, None) => nearest(name, scope.table().iter().flat_map(Setting::names)),
+        };
         Self::Unknown { name: name.into(), scope, nearest: nearest.map(String::from) }
     }
 }
@@ -116,14 +112,17 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let name = name.trim().to_ascii_lowercase();
     let allowed = (name.len() / 3).max(1);
     let distances = candidates.into_iter().map(|candidate| (distance(&name, candidate), candidate));
-    distances.filter(|(distance, _)| *distance <= allowed).min_by_key(|(distance, _)| *distance).map(|it| it.1)
+    distances
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|it| it.1)
 }
 
-/// The topic setting behind a name that belongs to the other scope.
-fn counterpart(scope: Scope, name: &str) -> Option<&'static Setting> {
-    TOPIC.iter().find(|setting| match scope {
-        Scope::Topic => setting.broker.contains(&name),
-        Scope::Broker => setting.name == name || setting.broker.contains(&name),
+/// Finds the topic setting that has this name, or whose default Kafka's broker setting of this name is.
+fn kafkas_name(name: &str) -> Option<(&'static str, &'static Setting)> {
+    TOPIC.iter().find_map(|topic| {
+        let mut names = topic.names().chain(topic.broker.iter().copied());
+        names.find(|it| *it == name).map(|name| (name, topic))
     })
 }
 
@@ -205,20 +204,19 @@ mod tests {
 
     #[test]
     fn what_resembles_nothing_gets_no_hint() {
-        assert_eq!(
-            SettingError::unknown(Scope::Topic, "nope").to_string(),
-            "unknown topic setting \"nope\"",
-        );
+        assert_eq!(SettingError::unknown(Scope::Topic, "nope").to_string(), "unknown topic setting \"nope\"",);
         assert_eq!(nearest(&"x".repeat(10_000), ["x"]), None);
         assert_eq!(nearest("", ["memory"]), None);
     }
 
     #[test]
-    fn what_only_kafka_has_is_called_that() {
-        assert_eq!(
-            SettingError::unknown(Scope::Broker, "log.retention.hours").to_string(),
-            "log.retention.hours is a setting of Kafka that does not exist here; topics take retention.ms",
-        );
+    fn what_only_topics_have_is_called_that() {
+        for name in ["log.retention.hours", "retention.ms"] {
+            assert_eq!(
+                SettingError::unknown(Scope::Broker, name).to_string(),
+                format!("{name} cannot be set for the broker yet: set retention.ms on topics instead"),
+            );
+        }
     }
 
     #[test]
@@ -230,8 +228,13 @@ mod tests {
 
     #[test]
     fn distances_count_swaps_once() {
-        let table =
-            [("", "abc", 3), ("abc", "abc", 0), ("acb", "abc", 1), ("abc", "ac", 1), ("kitten", "sitting", 3)];
+        let table = [
+            ("", "abc", 3),
+            ("abc", "abc", 0),
+            ("acb", "abc", 1),
+            ("abc", "ac", 1),
+            ("kitten", "sitting", 3),
+        ];
         for (one, other, expected) in table {
             assert_eq!(distance(one, other), expected, "{one} {other}");
             assert_eq!(distance(other, one), expected, "{other} {one}");

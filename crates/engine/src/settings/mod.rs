@@ -18,9 +18,9 @@ mod table;
 mod topic;
 mod value;
 
-pub use broker::{BrokerSettings, Durability, MEMORY_BUDGET_MIN, REQUEST_BYTES_MAX, Reduced};
+pub use broker::{BrokerSettings, Durability, Reduced};
 pub use describe::{Described, Source, Synonym, describe_topic};
 pub use error::{Scope, SettingError, nearest};
-pub use table::{BROKER, Effect, Setting, TOPIC, Update};
+pub use table::{BROKER, Setting, TOPIC};
 pub use topic::{EffectiveTopicSettings, TopicSettings};
 pub use value::{Kind, Valid, Value};

@@ -5,6 +5,8 @@
 
 use std::{collections::HashSet, fmt};
 
+const MIB: i64 = 1 << 20;
+
 /// The type of a setting, by Kafka's names (`ConfigDef.Type`), and one of our own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
@@ -131,6 +133,9 @@ impl Valid {
     fn demand(self, value: &Value) -> String {
         match self {
             Self::Any => "has the wrong type".into(),
+            Self::AtLeast(min) if min > 0 && min % MIB == 0 => {
+                format!("must be at least {min} ({} MiB)", min / MIB)
+            }
             Self::AtLeast(min) => format!("must be at least {min}"),
             Self::Between(min, max) => format!("must be from {min} to {max}"),
             Self::BetweenOr(min, max, other) => format!("must be from {min} to {max}, or {other}"),
@@ -184,6 +189,42 @@ impl fmt::Display for Value {
             Self::Double(value) => fmt::Debug::fmt(value, f),
             Self::Text(value) => value.fmt(f),
             Self::List(values) => values.join(",").fmt(f),
+        }
+    }
+}
+
+/// Settings that have passed their checks, read by type.
+pub(super) trait Values {
+    /// What the setting comes to; `None` where it was not given and has no default.
+    fn value(&self, name: &'static str) -> Option<Value>;
+
+    /// Reads a number.
+    ///
+    /// # Panics
+    /// If the table does not have a number of that range under this name, which no input can bring about.
+    fn number<T: TryFrom<i64>>(&self, name: &'static str) -> T {
+        match self.value(name) {
+            Some(Value::Number(number)) => {
+                T::try_from(number).unwrap_or_else(|_| panic!("the range of {name} is wider than its field"))
+            }
+            _ => panic!("the table has no number {name}"),
+        }
+    }
+
+    /// Reads a boolean.
+    ///
+    /// # Panics
+    /// If the table does not have a boolean under this name, which no input can bring about.
+    fn boolean(&self, name: &'static str) -> bool {
+        matches!(self.value(name).unwrap_or_else(|| panic!("the table has no {name}")), Value::Boolean(true))
+    }
+
+    /// Whether a text is this one, or a list has it.
+    fn has(&self, name: &'static str, text: &str) -> bool {
+        match self.value(name) {
+            Some(Value::Text(value)) => value == text,
+            Some(Value::List(values)) => values.iter().any(|value| value == text),
+            _ => false,
         }
     }
 }
@@ -247,11 +288,7 @@ mod tests {
             (Kind::Int, "1_000", "must be a whole number from -2147483648 to 2147483647"),
             (Kind::Short, "32768", "must be a whole number from -32768 to 32767"),
             (Kind::Long, "9223372036854775807", "9223372036854775807"),
-            (
-                Kind::Long,
-                "0x10",
-                "must be a whole number from -9223372036854775808 to 9223372036854775807",
-            ),
+            (Kind::Long, "0x10", "must be a whole number from -9223372036854775808 to 9223372036854775807"),
             (Kind::Long, "1GiB", "must be a whole number from -9223372036854775808 to 9223372036854775807"),
             (Kind::Double, "1e-1", "0.1"),
             (Kind::Double, "1", "1.0"),
