@@ -19,7 +19,7 @@ use std::{
     thread,
 };
 
-use ottla_records::LogId;
+use ottla_records::{LeaderEpoch, LogId};
 use ottla_storage::{DeliveryReceiver, LogSettings, Storage, StorageError, TopicRow, TopicState};
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -115,6 +115,10 @@ impl Storage for LocalStorage {
 
     fn topics(&self) -> &StateDb {
         &self.state
+    }
+
+    fn leader_epoch(&self) -> LeaderEpoch {
+        self.logs.epoch()
     }
 
     fn appender(&self) -> (LocalAppender, DeliveryReceiver) {

@@ -1,10 +1,6 @@
 //! Local storage as a broker uses it: the conformance suite, and how logs and state database go together.
 
-use std::{
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use ottla_records::{BatchBuilder, BatchHeader, NewRecord, Offset, TimestampMs, TopicId};

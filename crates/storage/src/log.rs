@@ -370,6 +370,9 @@ pub trait Storage: Send + Sync + 'static {
     /// The small state.
     fn topics(&self) -> &Self::Topics;
 
+    /// The leader epoch in which this life of the broker writes.
+    fn leader_epoch(&self) -> LeaderEpoch;
+
     /// Makes an appender for the calling thread, and where it receives its answers. There are at most 64.
     fn appender(&self) -> (Self::Appender, DeliveryReceiver);
 

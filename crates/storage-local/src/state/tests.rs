@@ -200,6 +200,42 @@ fn damage_stops_it_for_good() {
 }
 
 #[test]
+fn a_fault_met_elsewhere_stops_the_writer_too() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    run(db.create(numbered(1, 1))).unwrap();
+    db.faults.report("a checkpoint failed");
+    let refused = run(db.create(numbered(2, 1)));
+    assert!(
+        matches!(&refused, Err(CreateTopicError::Store(TopicStoreError::Failed(why))) if &**why == "a checkpoint failed"),
+        "{refused:?}"
+    );
+    db.close();
+    assert_eq!(StateDb::read_topics(&fixture.path()).unwrap().len(), 1, "it was written after the fault");
+}
+
+#[test]
+fn a_deleted_topic_goes_with_its_last_log() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let logs = run(db.create(numbered(1, 3))).unwrap().logs;
+    db.log_is_gone(logs[0]);
+    assert_eq!(run(db.load()).unwrap()[0].logs, logs, "a live topic keeps its logs");
+    run(db.mark_deleting(numbered(1, 3).id)).unwrap();
+    db.log_is_gone(LogId(99));
+    for gone in [1, 0] {
+        db.log_is_gone(logs[gone]);
+        let left = run(db.load()).unwrap().remove(0).logs;
+        assert!(!left.contains(&logs[gone]) && left.contains(&logs[2]), "{left:?}");
+        assert_eq!(StateDb::check(&fixture.path()).unwrap(), []);
+    }
+    db.log_is_gone(logs[2]);
+    assert_eq!(run(db.load()).unwrap(), []);
+    db.close();
+    assert_eq!(fixture.faults(), [""; 0]);
+}
+
+#[test]
 fn a_check_finds_what_no_constraint_forbids() {
     for (sql, what) in [
         ("UPDATE meta SET value = 2 WHERE key = 'next_log_id'", "would be given again"),
@@ -254,6 +290,8 @@ fn a_refused_request_does_not_spoil_its_neighbours() {
         panic!("{answers:?}")
     };
     assert!(matches!(refused, CreateTopicError::Store(TopicStoreError::Refused(_))), "{refused}");
+    let logs: Vec<_> = [one, two, three].iter().flat_map(|row| row.logs.clone()).collect();
+    assert_eq!(logs, [1, 2, 3].map(LogId), "what was refused left something");
     assert_eq!(run(db.load()).unwrap(), [one.clone(), two.clone(), three.clone()]);
     db.close();
     assert_eq!(fixture.faults(), [""; 0]);

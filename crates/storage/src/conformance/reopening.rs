@@ -48,7 +48,7 @@ pub async fn reopening<S: Storage>(mut open: impl AsyncFnMut() -> S) {
     let store = open().await;
     let live: Vec<_> =
         rows(store.topics()).await.into_iter().filter(|row| row.state == TopicState::Live).collect();
-    assert_eq!(live, [kept.clone()]);
+    assert_eq!(live, std::slice::from_ref(&kept));
     assert_eq!(store.topics().cluster_id("second").await.unwrap(), cluster_id);
     let next = store.topics().reserve_producer_ids(1).await.unwrap();
     assert!(next.first.0 >= block.first.0 + i64::from(block.count), "producer ids were given again");

@@ -189,6 +189,10 @@ impl Storage for MemoryStorage {
         &self.topics
     }
 
+    fn leader_epoch(&self) -> LeaderEpoch {
+        self.shared.options.leader_epoch
+    }
+
     fn appender(&self) -> (MemoryAppender, DeliveryReceiver) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut state = self.shared.state.lock();
