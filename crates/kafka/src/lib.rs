@@ -1,1 +1,20 @@
-//! See the package description.
+//! The Kafka door: from a socket's bytes to calls of the engine, and back.
+//!
+//! `socket ─ frame ─ request ─ handler ─ engine`: [`Server`] accepts connections and spreads them over network
+//! threads; a connection reads frames and keeps the order of answers; [`dispatch`](dispatch) finds the handler
+//! of a request; `handlers/<api>.rs` decodes into domain types and encodes what the engine answers.
+//!
+//! Architecture invariants: a handler returns a response and never touches the socket; wire types and Kafka's
+//! error codes exist only in this crate.
+
+mod connection;
+mod context;
+mod dispatch;
+mod errors;
+mod handlers;
+mod reply;
+mod server;
+
+pub use context::Identity;
+pub use dispatch::{Api, apis};
+pub use server::{Server, ServerConfig};

@@ -2,13 +2,14 @@
 
 mod args;
 mod config;
+mod serve;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use args::{Args, Command, ServeArgs, StorageCommand};
-use config::{Config, Machine};
+use config::Machine;
 
 fn main() -> ExitCode {
     match Args::parse().command {
@@ -21,30 +22,18 @@ fn main() -> ExitCode {
 }
 
 fn serve(args: &ServeArgs) -> ExitCode {
-    match config::load(args, &Machine) {
-        Ok(config) => {
-            show(&config);
-            ExitCode::SUCCESS
-        }
+    let config = match config::load(args, &Machine) {
+        Ok(config) => config,
         Err(error) => {
             eprintln!("ottla: {error}");
-            ExitCode::from(config::EXIT_CODE)
+            return ExitCode::from(config::EXIT_CODE);
         }
-    }
-}
-
-fn show(config: &Config) {
-    for listener in &config.listeners {
-        let optional = if listener.optional { " (where the host has it)" } else { "" };
-        println!("listen      {}{optional}", listener.address);
-    }
-    if let Some(advertise) = &config.advertise {
-        println!("advertise   {advertise}");
-    }
-    println!("data        {}", config.data.display());
-    println!("durability  {}", config.settings.durability);
-    println!("memory      {} MiB", config.settings.memory_budget >> 20);
-    for reduced in config.settings.reduced() {
-        println!("note        {reduced}");
+    };
+    match serve::serve(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ottla: {error}");
+            ExitCode::from(error.exit_code())
+        }
     }
 }

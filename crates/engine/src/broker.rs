@@ -1,0 +1,387 @@
+//! The broker that all threads share: its topics, its settings, its identity.
+//!
+//! Topics are published as an immutable snapshot; one change at a time makes the next one. A topic that a call
+//! has created can be written to at once.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+};
+
+use ottla_records::{LeaderEpoch, ProducerId, TopicId};
+use ottla_storage::{
+    Clock, CreateTopicError, NewTopic, Random, Storage, StorageError, TopicRow, TopicState, TopicStore,
+    TopicStoreError,
+};
+use parking_lot::RwLock;
+use thiserror::Error;
+
+use crate::{
+    names::{self, InvalidName},
+    settings::{BrokerSettings, EffectiveTopicSettings, SettingError, TopicSettings},
+};
+
+/// How many producer ids are set aside at a time.
+const PRODUCER_ID_BLOCK: u32 = 1000;
+/// Most partitions of all topics together: each takes memory, whoever asked for it.
+pub const PARTITIONS_MAX: usize = 200_000;
+
+/// A topic.
+pub struct Topic<S: Storage> {
+    /// Its id.
+    pub id: TopicId,
+    /// Its name.
+    pub name: String,
+    /// The settings that were given for it.
+    pub given: TopicSettings,
+    /// What they come to with the broker's.
+    pub settings: EffectiveTopicSettings,
+    /// Its partitions' logs, by partition index.
+    pub partitions: Vec<Arc<S::Log>>,
+}
+
+impl<S: Storage> Topic<S> {
+    /// The log of a partition, if the topic has it.
+    pub fn partition(&self, index: i32) -> Option<&Arc<S::Log>> {
+        self.partitions.get(usize::try_from(index).ok()?)
+    }
+}
+
+impl<S: Storage> fmt::Debug for Topic<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Topic").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The topics at some moment.
+pub struct Topics<S: Storage> {
+    by_name: BTreeMap<String, Arc<Topic<S>>>,
+    by_id: HashMap<TopicId, Arc<Topic<S>>>,
+}
+
+impl<S: Storage> Topics<S> {
+    /// The topic of this name.
+    pub fn named(&self, name: &str) -> Option<&Arc<Topic<S>>> {
+        self.by_name.get(name)
+    }
+
+    /// The topic with this id.
+    pub fn with_id(&self, id: TopicId) -> Option<&Arc<Topic<S>>> {
+        self.by_id.get(&id)
+    }
+
+    /// All of them, by name.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Topic<S>>> {
+        self.by_name.values()
+    }
+
+    /// How many partitions all topics have together.
+    pub fn partitions(&self) -> usize {
+        self.by_name.values().map(|topic| topic.partitions.len()).sum()
+    }
+
+    fn with(&self, topic: Arc<Topic<S>>) -> Self {
+        let mut next = Self { by_name: self.by_name.clone(), by_id: self.by_id.clone() };
+        next.by_id.insert(topic.id, topic.clone());
+        next.by_name.insert(topic.name.clone(), topic);
+        next
+    }
+
+    fn without(&self, topic: &Topic<S>) -> Self {
+        let mut next = Self { by_name: self.by_name.clone(), by_id: self.by_id.clone() };
+        next.by_id.remove(&topic.id);
+        next.by_name.remove(&topic.name);
+        next
+    }
+}
+
+/// A topic to create.
+#[derive(Clone, Debug, Default)]
+pub struct TopicRequest {
+    /// Its name.
+    pub name: String,
+    /// How many partitions; `None`: `num.partitions`.
+    pub partitions: Option<u32>,
+    /// Replicas of each; `None`: `default.replication.factor`.
+    pub replication_factor: Option<i16>,
+    /// Settings by name.
+    pub settings: Vec<(String, Option<String>)>,
+}
+
+/// Why a topic was not created.
+#[derive(Debug, Error)]
+pub enum CreateError {
+    /// Its name is invalid.
+    #[error("{0}")]
+    Name(#[from] InvalidName),
+    /// Its name collides with another topic's.
+    #[error("topic '{0}' collides with topic '{1}': '.' and '_' count as the same")]
+    Collision(String, String),
+    /// There is one of this name.
+    #[error("topic '{0}' already exists")]
+    Exists(String),
+    /// The number of partitions is not possible.
+    #[error("{0}")]
+    Partitions(String),
+    /// The replication factor is not possible.
+    #[error("{0}")]
+    ReplicationFactor(String),
+    /// A setting is wrong.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// Storage failed.
+    #[error(transparent)]
+    Store(#[from] TopicStoreError),
+}
+
+/// Why a topic was not deleted.
+#[derive(Debug, Error)]
+pub enum DeleteError {
+    /// There is none.
+    #[error("there is no such topic")]
+    Unknown,
+    /// `delete.topic.enable` is off.
+    #[error("deleting topics is switched off (delete.topic.enable)")]
+    SwitchedOff,
+    /// Storage failed.
+    #[error(transparent)]
+    Store(#[from] TopicStoreError),
+    /// Storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Why a broker could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The state could not be read.
+    #[error(transparent)]
+    Store(#[from] TopicStoreError),
+    /// A deleted topic's log could not be removed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A stored setting is not valid any more.
+    #[error("topic '{0}' has a stored setting that is not valid: {1}")]
+    Setting(String, SettingError),
+}
+
+/// A broker.
+pub struct Broker<S: Storage> {
+    storage: S,
+    settings: BrokerSettings,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    cluster_id: String,
+    topics: RwLock<Arc<Topics<S>>>,
+    /// Held by whoever changes topics.
+    changing: tokio::sync::Mutex<()>,
+    /// Producer ids that are set aside: the next one, and how many.
+    producer_ids: tokio::sync::Mutex<(i64, u32)>,
+}
+
+impl<S: Storage> Broker<S> {
+    /// Loads topics and opens their logs.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(
+        storage: S,
+        settings: BrokerSettings,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, StartError> {
+        let proposed = TopicId(random.next_16()).to_string();
+        let cluster_id = storage.topics().cluster_id(&proposed).await?;
+        let mut topics = Topics { by_name: BTreeMap::new(), by_id: HashMap::new() };
+        for row in storage.topics().load().await? {
+            match row.state {
+                TopicState::Live => {
+                    let topic = Arc::new(open(&storage, &settings, row)?);
+                    topics.by_id.insert(topic.id, topic.clone());
+                    topics.by_name.insert(topic.name.clone(), topic);
+                }
+                TopicState::Deleting => {}
+            }
+        }
+        Ok(Self {
+            storage,
+            settings,
+            clock,
+            random,
+            cluster_id,
+            topics: RwLock::new(Arc::new(topics)),
+            changing: tokio::sync::Mutex::new(()),
+            producer_ids: tokio::sync::Mutex::new((0, 0)),
+        })
+    }
+
+    /// The storage below.
+    pub fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &BrokerSettings {
+        &self.settings
+    }
+
+    /// The time.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// The cluster's id, made once and kept.
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// The leader epoch of this life.
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.storage.leader_epoch()
+    }
+
+    /// The topics now.
+    pub fn topics(&self) -> Arc<Topics<S>> {
+        self.topics.read().clone()
+    }
+
+    /// Checks a request for a topic and returns how it would come out: partitions and settings.
+    ///
+    /// # Errors
+    /// See [`CreateError`].
+    pub fn check_create(&self, request: &TopicRequest) -> Result<(u32, TopicSettings), CreateError> {
+        names::validate(&request.name)?;
+        let topics = self.topics();
+        if topics.named(&request.name).is_some() {
+            return Err(CreateError::Exists(request.name.clone()));
+        }
+        let metric = names::metric_name(&request.name);
+        if let Some(other) = topics.all().find(|topic| names::metric_name(&topic.name) == metric) {
+            return Err(CreateError::Collision(request.name.clone(), other.name.clone()));
+        }
+        let partitions = request.partitions.unwrap_or(self.settings.num_partitions);
+        if partitions == 0 {
+            return Err(CreateError::Partitions("a topic has at least one partition".into()));
+        }
+        let room = PARTITIONS_MAX.saturating_sub(topics.partitions());
+        if partitions as usize > room {
+            let what = format!("a broker holds {PARTITIONS_MAX} partitions, and {room} are left");
+            return Err(CreateError::Partitions(what));
+        }
+        self.check_replication(request)?;
+        let given = request.settings.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+        let settings = TopicSettings::validate(given)?;
+        Ok((partitions, settings))
+    }
+
+    fn check_replication(&self, request: &TopicRequest) -> Result<(), CreateError> {
+        let wanted = request.replication_factor.unwrap_or(self.settings.default_replication_factor);
+        if wanted < 1 {
+            return Err(CreateError::ReplicationFactor("a replication factor is at least 1".into()));
+        }
+        if wanted > 1 && self.settings.strict_replication {
+            let what = format!("replication factor {wanted} is more than the one broker there is");
+            return Err(CreateError::ReplicationFactor(what));
+        }
+        if wanted > 1 {
+            tracing::warn!(
+                topic = request.name,
+                wanted,
+                "replication factor brought down to 1, the number of brokers"
+            );
+        }
+        Ok(())
+    }
+
+    /// Creates a topic; it can be written to when this returns.
+    ///
+    /// # Errors
+    /// See [`CreateError`].
+    pub async fn create(&self, request: &TopicRequest) -> Result<Arc<Topic<S>>, CreateError> {
+        let _changing = self.changing.lock().await;
+        let (partitions, settings) = self.check_create(request)?;
+        let new = NewTopic {
+            id: TopicId(self.random.next_16()),
+            name: request.name.clone(),
+            partitions,
+            settings: settings.to_stored(),
+        };
+        let row = self.storage.topics().create(new).await.map_err(|error| match error {
+            CreateTopicError::Exists(name) => CreateError::Exists(name),
+            CreateTopicError::Store(error) => CreateError::Store(error),
+        })?;
+        let effective = settings.resolve(&self.settings);
+        let partitions =
+            row.logs.iter().map(|log| self.storage.open_log(*log, effective.log_settings())).collect();
+        let topic =
+            Arc::new(Topic { id: row.id, name: row.name, given: settings, settings: effective, partitions });
+        let next = Arc::new(self.topics().with(topic.clone()));
+        *self.topics.write() = next;
+        Ok(topic)
+    }
+
+    /// The topic of this name, created with defaults if there is none.
+    ///
+    /// # Errors
+    /// See [`CreateError`].
+    pub async fn get_or_create(&self, name: &str) -> Result<Arc<Topic<S>>, CreateError> {
+        let request = TopicRequest { name: name.to_owned(), ..TopicRequest::default() };
+        match self.create(&request).await {
+            Err(CreateError::Exists(_)) => match self.topics().named(name) {
+                Some(topic) => Ok(topic.clone()),
+                None => Err(CreateError::Exists(name.to_owned())),
+            },
+            other => other,
+        }
+    }
+
+    /// Deletes a topic: when this returns, clients do not see it any more, nor does any later life.
+    ///
+    /// # Errors
+    /// See [`DeleteError`].
+    pub async fn delete(&self, id: TopicId) -> Result<(), DeleteError> {
+        if !self.settings.delete_topics {
+            return Err(DeleteError::SwitchedOff);
+        }
+        let _changing = self.changing.lock().await;
+        let topic = self.topics().with_id(id).cloned().ok_or(DeleteError::Unknown)?;
+        self.storage.topics().mark_deleting(id).await?;
+        let next = Arc::new(self.topics().without(&topic));
+        *self.topics.write() = next;
+        for log in &topic.partitions {
+            self.storage.delete_log(log).await?;
+        }
+        Ok(())
+    }
+
+    /// A producer id that nobody else was or will be given.
+    ///
+    /// # Errors
+    /// Where no block of ids could be made durable.
+    pub async fn next_producer_id(&self) -> Result<ProducerId, TopicStoreError> {
+        let mut ids = self.producer_ids.lock().await;
+        if ids.1 == 0 {
+            let block = self.storage.topics().reserve_producer_ids(PRODUCER_ID_BLOCK).await?;
+            *ids = (block.first.0, block.count);
+        }
+        let id = ids.0;
+        *ids = (id + 1, ids.1 - 1);
+        Ok(ProducerId(id))
+    }
+}
+
+impl<S: Storage> fmt::Debug for Broker<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("cluster_id", &self.cluster_id).finish_non_exhaustive()
+    }
+}
+
+fn open<S: Storage>(storage: &S, settings: &BrokerSettings, row: TopicRow) -> Result<Topic<S>, StartError> {
+    let stored = row.settings.iter().map(|(name, value)| (name.as_str(), Some(value.as_str())));
+    let given =
+        TopicSettings::validate(stored).map_err(|error| StartError::Setting(row.name.clone(), error))?;
+    let effective = given.resolve(settings);
+    let partitions = row.logs.iter().map(|log| storage.open_log(*log, effective.log_settings())).collect();
+    Ok(Topic { id: row.id, name: row.name, given, settings: effective, partitions })
+}

@@ -1,0 +1,64 @@
+//! The one table from the engine's errors to Kafka's codes.
+
+use ottla_engine::{CreateError, DeleteError, ProduceError};
+use ottla_protocol::ErrorCode;
+use ottla_records::{BatchError, RecordFault};
+use ottla_storage::{AppendError, ReadError};
+
+pub(crate) fn produce(error: &ProduceError) -> ErrorCode {
+    match error {
+        ProduceError::UnknownPartition(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        ProduceError::Batch(error) => batch(error),
+    }
+}
+
+fn batch(error: &BatchError) -> ErrorCode {
+    match error {
+        BatchError::Torn { .. } | BatchError::BadLength { .. } | BatchError::Crc { .. } => {
+            ErrorCode::CORRUPT_MESSAGE
+        }
+        BatchError::TooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
+        BatchError::AppendTime
+        | BatchError::Timestamp { .. }
+        | BatchError::Record { fault: RecordFault::Timestamp { .. }, .. } => ErrorCode::INVALID_TIMESTAMP,
+        _ => ErrorCode::INVALID_RECORD,
+    }
+}
+
+pub(crate) fn append(error: &AppendError) -> ErrorCode {
+    match error {
+        AppendError::OutOfOrderSequence { .. } => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+        AppendError::StaleProducerEpoch { .. } => ErrorCode::INVALID_PRODUCER_EPOCH,
+        AppendError::DiskFull | AppendError::Failed(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        AppendError::Deleted => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        AppendError::TooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
+    }
+}
+
+pub(crate) fn read(error: &ReadError) -> ErrorCode {
+    match error {
+        ReadError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+        ReadError::Damaged { .. } => ErrorCode::CORRUPT_MESSAGE,
+        ReadError::Deleted => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        ReadError::Failed(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+    }
+}
+
+pub(crate) fn create(error: &CreateError) -> ErrorCode {
+    match error {
+        CreateError::Name(_) | CreateError::Collision(..) => ErrorCode::INVALID_TOPIC_EXCEPTION,
+        CreateError::Exists(_) => ErrorCode::TOPIC_ALREADY_EXISTS,
+        CreateError::Partitions(_) => ErrorCode::INVALID_PARTITIONS,
+        CreateError::ReplicationFactor(_) => ErrorCode::INVALID_REPLICATION_FACTOR,
+        CreateError::Setting(_) => ErrorCode::INVALID_CONFIG,
+        CreateError::Store(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+    }
+}
+
+pub(crate) fn delete(error: &DeleteError) -> ErrorCode {
+    match error {
+        DeleteError::Unknown => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        DeleteError::SwitchedOff => ErrorCode::TOPIC_DELETION_DISABLED,
+        DeleteError::Store(_) | DeleteError::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+    }
+}

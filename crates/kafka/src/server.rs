@@ -1,0 +1,244 @@
+//! The server: accepts connections and spreads them over network threads.
+//!
+//! Each network thread runs a tokio runtime of its own with the tasks of its connections, and has one door
+//! into the broker. The listeners run on the first of them.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use ottla_engine::{Broker, Door};
+use ottla_storage::{Budget, Storage};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Builder,
+    sync::{mpsc, watch},
+    task::LocalSet,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    connection::{Limits, serve},
+    context::{Context, Identity},
+};
+
+/// How long requests in flight may take to be answered at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// How a server is set up.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Who the broker says it is.
+    pub identity: Identity,
+    /// How many network threads.
+    pub threads: usize,
+    /// What buffers are taken from.
+    pub budget: Budget,
+    /// The largest request frame in bytes.
+    pub request_bytes_max: usize,
+    /// How long a connection may be silent (`connections.max.idle.ms`).
+    pub connections_max_idle: Option<Duration>,
+    /// How many connections there may be (`max.connections`).
+    pub connections_max: usize,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    threads: Vec<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+}
+
+/// A connection on its way to its thread.
+type Accepted = std::net::TcpStream;
+
+impl Server {
+    /// Serves `broker` on listeners that are bound already.
+    ///
+    /// # Errors
+    /// Where a thread cannot be started, or a listener cannot be used.
+    pub fn start<S: Storage>(
+        broker: &Arc<Broker<S>>,
+        listeners: Vec<StdListener>,
+        config: &ServerConfig,
+    ) -> io::Result<Self> {
+        let (stop, stopping) = watch::channel(false);
+        let open = Arc::new(AtomicUsize::new(0));
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..config.threads.max(1)).map(|_| mpsc::unbounded_channel::<Accepted>()).unzip();
+        for listener in &listeners {
+            listener.set_nonblocking(true)?;
+        }
+        let mut listeners = Some(listeners);
+        let mut threads = Vec::new();
+        for (number, connections) in receivers.into_iter().enumerate() {
+            let thread = NetworkThread {
+                broker: broker.clone(),
+                config: config.clone(),
+                stopping: stopping.clone(),
+                open: open.clone(),
+            };
+            let listeners = listeners.take().unwrap_or_default();
+            let senders = senders.clone();
+            let run = move || thread.run(connections, listeners, senders);
+            threads.push(thread::Builder::new().name(format!("network-{number}")).spawn(run)?);
+        }
+        Ok(Self { threads, stop })
+    }
+
+    /// Stops accepting and reading, answers what is in flight, and ends the threads. Waits for them: not to be
+    /// called on one of them.
+    pub fn shutdown(self) {
+        let _ = self.stop.send(true);
+        for thread in self.threads {
+            // A thread that panicked has said so on its own.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct NetworkThread<S: Storage> {
+    broker: Arc<Broker<S>>,
+    config: ServerConfig,
+    stopping: watch::Receiver<bool>,
+    open: Arc<AtomicUsize>,
+}
+
+impl<S: Storage> NetworkThread<S> {
+    fn run(
+        self,
+        connections: mpsc::UnboundedReceiver<Accepted>,
+        listeners: Vec<StdListener>,
+        senders: Vec<mpsc::UnboundedSender<Accepted>>,
+    ) {
+        let runtime = match Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!("a network thread cannot start: {error}");
+                return;
+            }
+        };
+        let local = LocalSet::new();
+        local.block_on(&runtime, self.serve(connections, listeners, senders));
+    }
+
+    async fn serve(
+        self,
+        mut connections: mpsc::UnboundedReceiver<Accepted>,
+        listeners: Vec<StdListener>,
+        senders: Vec<mpsc::UnboundedSender<Accepted>>,
+    ) {
+        let (door, advances) = Door::open(self.broker.clone());
+        let door = Rc::new(door);
+        tokio::task::spawn_local(advances.run());
+        for listener in listeners {
+            let accepting = accept(listener, senders.clone(), self.open.clone(), self.config.connections_max);
+            tokio::task::spawn_local(accepting);
+        }
+        drop(senders);
+        let identity = Arc::new(self.config.identity.clone());
+        let limits = Limits {
+            request_bytes_max: self.config.request_bytes_max,
+            idle: self.config.connections_max_idle,
+            budget: self.config.budget.clone(),
+        };
+        let mut stopping = self.stopping.clone();
+        // Each connection holds a sender: when all are gone, so are they.
+        let (alive, mut ended) = mpsc::channel::<()>(1);
+        loop {
+            let accepted = tokio::select! {
+                accepted = connections.recv() => accepted,
+                _ = stopping.wait_for(|stop| *stop) => None,
+            };
+            let Some(accepted) = accepted else { break };
+            let served = self.connection(accepted, &door, &identity, &limits);
+            match served {
+                Ok((stream, context)) => {
+                    let (alive, open, limits) = (alive.clone(), self.open.clone(), limits.clone());
+                    let mut stopping = self.stopping.clone();
+                    tokio::task::spawn_local(async move {
+                        let serving = serve(stream, context, limits);
+                        tokio::pin!(serving);
+                        tokio::select! {
+                            () = &mut serving => {}
+                            _ = stopping.wait_for(|stop| *stop) => {
+                                let _ = timeout(LAST_ANSWERS, drain(serving)).await;
+                            }
+                        }
+                        open.fetch_sub(1, Ordering::Relaxed);
+                        drop(alive);
+                    });
+                }
+                Err(error) => {
+                    self.open.fetch_sub(1, Ordering::Relaxed);
+                    tracing::debug!("a connection ended before it began: {error}");
+                }
+            }
+        }
+        drop(alive);
+        let _ = timeout(LAST_ANSWERS, ended.recv()).await;
+    }
+
+    fn connection(
+        &self,
+        accepted: Accepted,
+        door: &Rc<Door<S>>,
+        identity: &Arc<Identity>,
+        _limits: &Limits,
+    ) -> io::Result<(TcpStream, Context<S>)> {
+        let stream = TcpStream::from_std(accepted)?;
+        stream.set_nodelay(true)?;
+        let (local, peer): (SocketAddr, SocketAddr) = (stream.local_addr()?, stream.peer_addr()?);
+        let context = Context { door: door.clone(), identity: identity.clone(), local, peer };
+        Ok((stream, context))
+    }
+}
+
+/// Lets a connection answer what it has started, for a moment.
+async fn drain(serving: impl Future<Output = ()>) {
+    let _ = timeout(Duration::from_millis(500), serving).await;
+}
+
+async fn accept(
+    listener: StdListener,
+    senders: Vec<mpsc::UnboundedSender<Accepted>>,
+    open: Arc<AtomicUsize>,
+    connections_max: usize,
+) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!("a listener cannot be used: {error}");
+            return;
+        }
+    };
+    let mut turn = 0;
+    loop {
+        match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) => {
+                if open.fetch_add(1, Ordering::Relaxed) >= connections_max {
+                    open.fetch_sub(1, Ordering::Relaxed);
+                    tracing::warn!(connections_max, "a connection was refused: there are max.connections");
+                    continue;
+                }
+                turn = (turn + 1) % senders.len();
+                if senders[turn].send(stream).is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: it would fail again at once.
+                tracing::warn!("accepting a connection failed: {error}");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
