@@ -1,7 +1,7 @@
 //! The Kafka door: from a socket's bytes to calls of the engine, and back.
 //!
 //! `socket ─ frame ─ request ─ handler ─ engine`: [`Server`] accepts connections and spreads them over network
-//! threads; a connection reads frames and keeps the order of answers; [`dispatch`](dispatch) finds the handler
+//! threads; a connection reads frames and keeps the order of answers; `dispatch` finds the handler
 //! of a request; `handlers/<api>.rs` decodes into domain types and encodes what the engine answers.
 //!
 //! Architecture invariants: a handler returns a response and never touches the socket; wire types and Kafka's

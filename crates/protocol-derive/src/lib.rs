@@ -1,8 +1,8 @@
 //! The derive macro behind `ottla-protocol`: from the attributes of a struct's fields to the code that
 //! reads, writes and measures it in every version.
 //!
-//! What lives where: this file parses nothing and generates nothing; [`spec`] turns a struct into what its
-//! attributes say, [`generate`] turns that into code. The semantics of types (strings, arrays, null) are not
+//! What lives where: this file parses nothing and generates nothing; the module `spec` turns a struct into what its
+//! attributes say, `generate` turns that into code. The semantics of types (strings, arrays, null) are not
 //! here but in the `Wire` trait of `ottla-protocol`.
 
 mod generate;

@@ -140,8 +140,7 @@ impl Flusher {
     /// Runs until it is told to stop.
     pub(crate) fn run(mut self) {
         let mut unflushed: HashMap<LogId, Arc<LocalLog>> = HashMap::new();
-        loop {
-            let Some(before) = self.wait(&mut unflushed) else { break };
+        while let Some(before) = self.wait(&mut unflushed) {
             match self.flush(&mut unflushed, before) {
                 Ok(()) => self.done(before),
                 Err(error) if is_full(&error) => self.disk_is_full(),

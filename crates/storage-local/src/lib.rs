@@ -1,10 +1,10 @@
 //! Storage on local disk: a write-ahead log for all partitions, segments in Kafka's formats behind it, and
 //! small state in SQLite.
 //!
-//! The way of a batch: a network thread copies it into its intake's piece of arena ([`wal`]); the WAL
+//! The way of a batch: a network thread copies it into its intake's piece of arena (`wal`); the WAL
 //! thread gives it its offset and makes it durable, together with all others that are waiting; from then on
-//! it is readable from memory ([`log`]); the flusher moves it into a segment ([`segment`]); the keeper writes
-//! a checkpoint ([`checkpoint`]), after which the WAL file is used again. After a crash, [`recovery`] puts
+//! it is readable from memory (`log`); the flusher moves it into a segment (`segment`); the keeper writes
+//! a checkpoint (`checkpoint`), after which the WAL file is used again. After a crash, `recovery` puts
 //! together what these have left.
 
 mod arena;

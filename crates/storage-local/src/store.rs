@@ -31,7 +31,7 @@ use crate::{
     segment::files::SegmentFiles,
     wal::{
         intake::LocalAppender,
-        ring::{FILE_LEN, Ring},
+        ring::{FILE_LEN, Ring, RingLengths},
         sequencer::Sequencer,
         writer::{Control, WalInbox, WalThread},
     },
@@ -186,11 +186,9 @@ impl LogStore {
             disk.clone(),
             wal_dir,
             random,
-            options.wal_file_bytes,
-            wal_max,
+            RingLengths { file_len: options.wal_file_bytes, max_bytes: wal_max },
             inbox.doorbell.clone(),
-            wal.live,
-            wal.spares,
+            (wal.live, wal.spares),
         ));
         let readers = Arc::new(Readers::new(files.clone()));
         let mut states = HashMap::with_capacity(logs.len());

@@ -84,7 +84,7 @@ async fn a_record_larger_than_a_wal_file_passes() {
     store.append(&log, batch(&huge, 1)).await.unwrap();
     store.append(&log, batch("small", 1)).await.unwrap();
     store.close();
-    let mut store = Store::open(dir.path(), &[1]);
+    let store = Store::open(dir.path(), &[1]);
     let log = store.log(1);
     assert_eq!(store.read_all(&log).await, [(0, huge, 1), (1, "small".into(), 1)]);
     store.close();
@@ -139,7 +139,7 @@ async fn old_segments_go_and_the_log_start_moves() {
     let log_start = log.bounds().log_start;
     assert!(matches!(log.read_now(all(0)), Err(ReadError::OutOfRange { .. })));
     store.close();
-    let mut store = Store::open(dir.path(), &[1]);
+    let store = Store::open(dir.path(), &[1]);
     let log = store.log(1);
     assert!(log.bounds().log_start >= log_start);
     assert_eq!(log.bounds().high_watermark, Offset(200));

@@ -87,7 +87,7 @@ impl<'a> PowerCut<'a> {
             let whole = match policy {
                 0 => false,
                 1 => true,
-                _ => random.next_u64() % 2 == 0,
+                _ => random.next_u64().is_multiple_of(2),
             };
             match op {
                 _ if *durable || whole => image.apply(op),
@@ -112,10 +112,10 @@ impl<'a> PowerCut<'a> {
 fn tear(image: &mut Image, inode: Inode, at: u64, data: &Data, random: &SeededRandom) {
     let Data::Bytes(bytes) = data else { return };
     // Either a front part, as a disk that writes in order leaves it, or any sectors.
-    let front = random.next_u64() % 2 == 0;
+    let front = random.next_u64().is_multiple_of(2);
     let kept = random.next_u64() as usize % (bytes.len() / SECTOR + 1);
     for (index, sector) in bytes.chunks(SECTOR).enumerate() {
-        let keep = if front { index < kept } else { random.next_u64() % 2 == 0 };
+        let keep = if front { index < kept } else { random.next_u64().is_multiple_of(2) };
         if keep {
             let at = at + (index * SECTOR) as u64;
             image.apply(&Op::Write { inode, at, data: Data::Bytes(sector.into()), durable: false });

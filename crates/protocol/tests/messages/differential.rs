@@ -29,12 +29,12 @@ fn each_value(mut check: impl FnMut(&Case, &Schema, i16, &Value, &Bytes)) {
 fn what_is_decoded_is_encoded_to_the_same_bytes() {
     each_value(|case, _, version, value, bytes| {
         let ours = (case.ours)(bytes, version, version).unwrap_or_else(|failure| {
-            panic!("{} v{version}: {failure:?}\n{value:?}", case.name);
+            panic!("{} v{version}: {failure}\n{value:?}", case.name);
         });
         assert_eq!(ours, bytes, "{} v{version}\n{value:?}", case.name);
         if case.their_versions.contains(&version) {
             let theirs = (case.theirs)(bytes, version, version).unwrap_or_else(|failure| {
-                panic!("{} v{version}: kafka-protocol: {failure:?}\n{value:?}", case.name);
+                panic!("{} v{version}: kafka-protocol: {failure}\n{value:?}", case.name);
             });
             assert_eq!(theirs, bytes, "{} v{version}: kafka-protocol\n{value:?}", case.name);
         }
@@ -63,11 +63,12 @@ fn another_version_gets_the_same_bytes_or_the_same_refusal() {
     assert!(expressed > 10_000 && refused > 10_000, "{expressed} expressed, {refused} refused");
 }
 
-/// So that the oracle is no mistake shared with ours: `kafka-protocol` refuses and writes the same.
+/// So that the oracle is no mistake shared with ours: `kafka-protocol` writes the same, and refuses the same
+/// except for tagged fields, which it drops where a version cannot say them. Kafka and we refuse these too.
 #[test]
 fn kafka_protocol_agrees_on_other_versions() {
-    let (mut expressed, mut refused) = (0, 0);
-    each_value(|case, _, version, value, bytes| {
+    let (mut expressed, mut refused, mut dropped) = (0, 0, 0);
+    each_value(|case, schema, version, value, bytes| {
         if !case.their_versions.contains(&version) {
             return;
         }
@@ -79,9 +80,11 @@ fn kafka_protocol_agrees_on_other_versions() {
                     expressed += 1;
                 }
                 (Err(_), Err(_)) => refused += 1,
+                (Err(_), Ok(_)) if value::encode(schema, value, other).is_err() => dropped += 1,
                 (ours, theirs) => panic!("{ours:?} and {theirs:?}: {}", context()),
             }
         }
     });
-    assert!(expressed > 10_000 && refused > 10_000, "{expressed} expressed, {refused} refused");
+    assert!(expressed > 10_000 && refused > 5_000, "{expressed} expressed, {refused} refused");
+    assert!(dropped < expressed / 4, "{dropped} dropped");
 }

@@ -166,7 +166,7 @@ fn tagged_fields_must_ascend_and_end_where_they_say() {
     check(&[1, 3, 0], DecodeErrorKind::UnexpectedEnd { wanted: 1, remaining: 0 });
     check(&[1, 1, 7, 0, 0, 0, 0, 0, 0, 0, 5], DecodeErrorKind::UnexpectedEnd { wanted: 8, remaining: 7 });
     check(&[1, 3, 9, 1], DecodeErrorKind::UnexpectedEnd { wanted: 9, remaining: 1 });
-    check(&[0xff, 0xff, 3, 1, 1], DecodeErrorKind::CountBeyondEnd { count: 65_535, remaining: 3 });
+    check(&[0xff, 0xff, 3, 1, 1], DecodeErrorKind::CountBeyondEnd { count: 65_535, remaining: 2 });
 
     let good = [&[0, 0, 1, 0, 0, 0, 0, 2][..], &epoch, &flag].concat();
     let response = ApiVersionsResponse::from_bytes(&good.into(), 3).unwrap();

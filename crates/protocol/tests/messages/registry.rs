@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::{Decodable, Encodable, Message as TheirMessage};
 use ottla_protocol::{ApiKey, Encoder, Message, Request, Response};
+use thiserror::Error;
 
 use crate::checks::{flat, with_messages};
 
@@ -23,9 +24,11 @@ pub struct Case {
 }
 
 /// Which half failed, and why.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Error)]
 pub enum Failure {
+    #[error("decoding: {0}")]
     Decode(String),
+    #[error("encoding: {0}")]
     Encode(String),
 }
 

@@ -21,7 +21,6 @@ pub struct Schema {
 /// A field of a message or of a part of one.
 #[derive(Debug)]
 pub struct Field {
-    pub name: String,
     pub ty: Type,
     pub versions: Versions,
     pub nullable: Option<Versions>,
@@ -121,7 +120,7 @@ fn fields(lines: &mut &[&str], depth: usize, shared: &Shared<'_>) -> Vec<Field> 
             break;
         }
         *lines = rest;
-        let (name, description) = line.trim_start().split_once(": ").expect("a field has a type");
+        let (_, description) = line.trim_start().split_once(": ").expect("a field has a type");
         let mut words = description.split_whitespace();
         let ty = words.next().unwrap();
         let versions = words.next().and_then(Versions::parse).expect("a field has versions");
@@ -132,7 +131,6 @@ fn fields(lines: &mut &[&str], depth: usize, shared: &Shared<'_>) -> Vec<Field> 
                 .find_map(|option| option.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')))
         };
         fields.push(Field {
-            name: name.to_owned(),
             versions,
             nullable: option("null").and_then(Versions::parse),
             tagged: option("tagged").and_then(Versions::parse).map(|versions| {

@@ -41,8 +41,10 @@ impl Part {
 pub(crate) struct SegmentFiles {
     disk: Arc<dyn Disk>,
     root: PathBuf,
-    open: Mutex<LruCache<(LogId, Offset, Part), Arc<dyn DiskFile>>>,
+    open: Mutex<OpenFiles>,
 }
+
+type OpenFiles = LruCache<(LogId, Offset, Part), Arc<dyn DiskFile>>;
 
 impl SegmentFiles {
     /// The files below `root`, of which at most `max_open` are kept open.

@@ -409,7 +409,7 @@ fn acknowledged_topics_survive_a_kill() {
             again("acknowledged_topics_survive_a_kill", &fixture.dir).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut fresh = 0;
-        while let Some(line) = lines.next() {
+        for line in lines.by_ref() {
             fresh += usize::from(note(&line.unwrap(), &mut acknowledged));
             if fresh == 100 + 37 * life {
                 break;

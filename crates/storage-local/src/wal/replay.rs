@@ -177,13 +177,11 @@ fn read_block(file: &dyn DiskFile, at: u64) -> io::Result<Bytes> {
 
 /// Every file from the first needed one on must be there.
 fn check_sequences(dir: &Path, replay_from: u64, scan: &Scan) -> Result<(), WalError> {
-    let mut expected = replay_from.max(1);
-    for file in &scan.live {
+    for (expected, file) in (replay_from.max(1)..).zip(&scan.live) {
         if file.header.sequence != expected {
             let what = format!("the file with sequence {expected} is missing or its header is damaged");
             return Err(damaged(dir, file.number, 0, what));
         }
-        expected += 1;
     }
     if replay_from > 0 && scan.live.is_empty() {
         let what = format!("the file with sequence {replay_from} is missing or its header is damaged");

@@ -32,6 +32,15 @@ pub(crate) const FILE_LEN: u64 = 8 << 20;
 /// How many zeros are written at a time when a file is prepared.
 const ZEROS: usize = 1 << 20;
 
+/// How long files are, and all of them together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RingLengths {
+    /// Length of an ordinary file in bytes.
+    pub(crate) file_len: u64,
+    /// The most that all files may have, in bytes.
+    pub(crate) max_bytes: u64,
+}
+
 /// A WAL file in use. Holding the `Arc` keeps it from being used again.
 #[derive(Debug)]
 pub(crate) struct WalFile {
@@ -93,17 +102,16 @@ pub(crate) enum NoRoom {
 }
 
 impl Ring {
-    /// A ring over the files that recovery found in `dir`.
+    /// A ring in `dir` over the files that recovery found there: those in use, and those to use again.
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         dir: PathBuf,
         random: Arc<dyn Random>,
-        file_len: u64,
-        max_bytes: u64,
+        lengths: RingLengths,
         doorbell: Arc<Doorbell>,
-        live: Vec<Arc<WalFile>>,
-        spares: Vec<Spare>,
+        (live, spares): (Vec<Arc<WalFile>>, Vec<Spare>),
     ) -> Self {
+        let RingLengths { file_len, max_bytes } = lengths;
         let next_number =
             live.iter().map(|f| f.number).chain(spares.iter().map(|s| s.number)).max().map_or(1, |n| n + 1);
         let bytes = live.iter().map(|f| f.header.file_len).chain(spares.iter().map(|s| s.len)).sum();

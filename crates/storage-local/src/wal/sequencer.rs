@@ -22,16 +22,19 @@ pub(crate) struct Sequencer {
     logs: HashMap<LogId, AppendState>,
     epoch: LeaderEpoch,
     max_producers: usize,
+    /// How to take back what the places given since the last commit have changed about producers.
+    undo: Vec<UndoProducer>,
 }
 
 /// A batch that was given its place.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Placed {
     /// The offset of its first record.
     pub(crate) base: Offset,
     /// The epoch it is written in.
     pub(crate) epoch: LeaderEpoch,
-    undo: Option<UndoProducer>,
+    /// Whether it changed what is known of a producer.
+    idempotent: bool,
 }
 
 /// What to do with a batch.
@@ -52,7 +55,7 @@ impl Sequencer {
     /// A sequencer that goes on from what was recovered, and writes in `epoch`. At most `max_producers`
     /// idempotent producers are remembered for each log.
     pub(crate) fn new(logs: HashMap<LogId, AppendState>, epoch: LeaderEpoch, max_producers: usize) -> Self {
-        Self { logs, epoch, max_producers }
+        Self { logs, epoch, max_producers, undo: Vec::new() }
     }
 
     /// Decides about a batch for a log.
@@ -68,12 +71,11 @@ impl Sequencer {
             .logs
             .entry(log)
             .or_insert_with(|| AppendState { next: Offset::ZERO, producers: Producers::new(max_producers) });
-        let mut undo = None;
         let base = state.next;
         if header.has_producer_id() {
             match state.producers.check(header)? {
                 Sequenced::New => {
-                    undo = Some(state.producers.apply(header, base, append_time, now));
+                    self.undo.push(state.producers.apply(header, base, append_time, now));
                 }
                 Sequenced::Duplicate { base_offset, append_time } => {
                     return Ok(Decision::Duplicate { base: base_offset, append_time });
@@ -81,14 +83,20 @@ impl Sequencer {
             }
         }
         state.next = Offset(base.0 + i64::from(header.last_offset_delta) + 1);
-        Ok(Decision::Place(Placed { base, epoch: self.epoch, undo }))
+        Ok(Decision::Place(Placed { base, epoch: self.epoch, idempotent: header.has_producer_id() }))
+    }
+
+    /// The places given so far stand.
+    pub(crate) fn committed(&mut self) {
+        self.undo.clear();
     }
 
     /// Takes a place back. Places are taken back in the reverse order of their giving.
     pub(crate) fn undo(&mut self, log: LogId, placed: Placed) {
+        let undo = if placed.idempotent { self.undo.pop() } else { None };
         if let Some(state) = self.logs.get_mut(&log) {
             state.next = placed.base;
-            if let Some(undo) = placed.undo {
+            if let Some(undo) = undo {
                 state.producers.undo(undo);
             }
         }

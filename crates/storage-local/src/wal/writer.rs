@@ -246,6 +246,7 @@ impl WalThread {
 
         match self.write(active, header_len, &entries, &parcels) {
             Ok(record_at) => {
+                self.sequencer.committed();
                 self.publish(active, record_at, parcels, placements, &mut deliveries);
                 for NewLogStart { log, offset, done } in log_starts {
                     log.with(|view| {
