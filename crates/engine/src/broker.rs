@@ -231,6 +231,11 @@ impl<S: Storage> Broker<S> {
         &self.clock
     }
 
+    /// Chance.
+    pub fn random(&self) -> &Arc<dyn Random> {
+        &self.random
+    }
+
     /// The cluster's id, made once and kept.
     pub fn cluster_id(&self) -> &str {
         &self.cluster_id

@@ -24,7 +24,14 @@ pub enum ProduceError {
     UnknownPartition(i32),
 }
 
-type Waiters = Rc<RefCell<HashMap<LogId, Vec<Rc<Notify>>>>>;
+type Waiters = Rc<RefCell<HashMap<LogId, Vec<Rc<Waiter>>>>>;
+
+/// Somebody who waits for logs to advance.
+#[derive(Default)]
+struct Waiter {
+    notify: Notify,
+    advanced: RefCell<Vec<LogId>>,
+}
 
 /// A network thread's door. It stays on its thread.
 pub struct Door<S: Storage> {
@@ -77,22 +84,22 @@ impl<S: Storage> Door<S> {
         Ok(self.appender.append(log, batch))
     }
 
-    /// Watches logs: [`Watch::advanced`] returns once one of them has advanced since this call. Whoever
+    /// Watches logs: [`Watch::advanced`] returns once some of them have advanced since this call. Whoever
     /// watches looks at the logs after this, and only then waits.
     pub fn watch<'a>(&self, logs: impl IntoIterator<Item = &'a Arc<S::Log>>) -> Watch<S>
     where
         S::Log: 'a,
     {
-        let notify = Rc::new(Notify::new());
+        let waiter = Rc::new(Waiter::default());
         let mut waiters = self.waiters.borrow_mut();
         let mut watched = Vec::new();
         for log in logs {
-            waiters.entry(log.id()).or_default().push(notify.clone());
+            waiters.entry(log.id()).or_default().push(waiter.clone());
             log.watch(self.appender.number());
             watched.push(log.clone());
         }
         drop(waiters);
-        Watch { notify, logs: watched, waiters: self.waiters.clone(), appender: self.appender.number() }
+        Watch { waiter, logs: watched, waiters: self.waiters.clone(), appender: self.appender.number() }
     }
 }
 
@@ -104,16 +111,22 @@ impl<S: Storage> std::fmt::Debug for Door<S> {
 
 /// Logs that are watched, until this is dropped.
 pub struct Watch<S: Storage> {
-    notify: Rc<Notify>,
+    waiter: Rc<Waiter>,
     logs: Vec<Arc<S::Log>>,
     waiters: Waiters,
     appender: usize,
 }
 
 impl<S: Storage> Watch<S> {
-    /// Waits until one of the logs has advanced.
-    pub async fn advanced(&self) {
-        self.notify.notified().await;
+    /// Waits until some of the logs have advanced, and tells which.
+    pub async fn advanced(&self) -> Vec<LogId> {
+        loop {
+            let advanced = self.waiter.advanced.take();
+            if !advanced.is_empty() {
+                return advanced;
+            }
+            self.waiter.notify.notified().await;
+        }
     }
 }
 
@@ -122,7 +135,7 @@ impl<S: Storage> Drop for Watch<S> {
         let mut waiters = self.waiters.borrow_mut();
         for log in &self.logs {
             let Some(of_log) = waiters.get_mut(&log.id()) else { continue };
-            of_log.retain(|waiter| !Rc::ptr_eq(waiter, &self.notify));
+            of_log.retain(|waiter| !Rc::ptr_eq(waiter, &self.waiter));
             if of_log.is_empty() {
                 waiters.remove(&log.id());
                 log.unwatch(self.appender);
@@ -148,7 +161,8 @@ impl Advances {
             let waiters = self.waiters.borrow();
             for log in delivery.advanced {
                 for waiter in waiters.get(&log).into_iter().flatten() {
-                    waiter.notify_one();
+                    waiter.advanced.borrow_mut().push(log);
+                    waiter.notify.notify_one();
                 }
             }
         }

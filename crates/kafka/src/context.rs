@@ -5,6 +5,9 @@ use std::{net::SocketAddr, rc::Rc, sync::Arc};
 use ottla_engine::{Broker, Door};
 use ottla_protocol::{RequestHeader, Str};
 use ottla_storage::Storage;
+use tokio::sync::watch;
+
+use crate::{fetch_session::FetchSessions, memory::Memory};
 
 /// Who this broker says it is.
 #[derive(Clone, Debug)]
@@ -19,6 +22,10 @@ pub struct Identity {
 pub(crate) struct Context<S: Storage> {
     pub(crate) door: Rc<Door<S>>,
     pub(crate) identity: Arc<Identity>,
+    pub(crate) sessions: Arc<FetchSessions>,
+    pub(crate) memory: Memory,
+    /// Becomes true when the broker stops.
+    pub(crate) stopping: watch::Receiver<bool>,
     /// This end of the connection.
     pub(crate) local: SocketAddr,
     /// The other end.
@@ -27,8 +34,16 @@ pub(crate) struct Context<S: Storage> {
 
 impl<S: Storage> Clone for Context<S> {
     fn clone(&self) -> Self {
-        let Self { door, identity, local, peer } = self;
-        Self { door: door.clone(), identity: identity.clone(), local: *local, peer: *peer }
+        let Self { door, identity, sessions, memory, stopping, local, peer } = self;
+        Self {
+            door: door.clone(),
+            identity: identity.clone(),
+            sessions: sessions.clone(),
+            memory: memory.clone(),
+            stopping: stopping.clone(),
+            local: *local,
+            peer: *peer,
+        }
     }
 }
 

@@ -11,7 +11,9 @@ mod connection;
 mod context;
 mod dispatch;
 mod errors;
+mod fetch_session;
 mod handlers;
+mod memory;
 mod reply;
 mod server;
 

@@ -16,7 +16,7 @@ use std::{
 };
 
 use ottla_engine::{Broker, Door};
-use ottla_storage::{Budget, Storage};
+use ottla_storage::Storage;
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Builder,
@@ -28,10 +28,15 @@ use tokio::{
 use crate::{
     connection::{Limits, serve},
     context::{Context, Identity},
+    fetch_session::FetchSessions,
+    memory::Memory,
 };
 
 /// How long requests in flight may take to be answered at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// Fetch sessions may hold one partition for so many bytes of memory: about a sixteenth of it.
+const SESSION_PARTITION_SHARE: usize = 4 << 10;
 
 /// How a server is set up.
 #[derive(Clone, Debug)]
@@ -40,8 +45,10 @@ pub struct ServerConfig {
     pub identity: Identity,
     /// How many network threads.
     pub threads: usize,
-    /// What buffers are taken from.
-    pub budget: Budget,
+    /// The broker's memory budget in bytes; [`Memory`] says which part of it is for connections.
+    pub memory: usize,
+    /// How many fetch sessions are kept (`max.incremental.fetch.session.cache.slots`).
+    pub fetch_sessions_max: usize,
     /// The largest request frame in bytes.
     pub request_bytes_max: usize,
     /// How long a connection may be silent (`connections.max.idle.ms`).
@@ -72,6 +79,12 @@ impl Server {
     ) -> io::Result<Self> {
         let (stop, stopping) = watch::channel(false);
         let open = Arc::new(AtomicUsize::new(0));
+        let memory = Memory::new(config.memory, config.request_bytes_max);
+        let sessions = Arc::new(FetchSessions::new(
+            broker.random().clone(),
+            config.fetch_sessions_max,
+            config.memory / SESSION_PARTITION_SHARE,
+        ));
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..config.threads.max(1)).map(|_| mpsc::unbounded_channel::<Accepted>()).unzip();
         for listener in &listeners {
@@ -85,6 +98,8 @@ impl Server {
                 config: config.clone(),
                 stopping: stopping.clone(),
                 open: open.clone(),
+                memory: memory.clone(),
+                sessions: sessions.clone(),
             };
             let listeners = listeners.take().unwrap_or_default();
             let senders = senders.clone();
@@ -110,6 +125,8 @@ struct NetworkThread<S: Storage> {
     config: ServerConfig,
     stopping: watch::Receiver<bool>,
     open: Arc<AtomicUsize>,
+    memory: Memory,
+    sessions: Arc<FetchSessions>,
 }
 
 impl<S: Storage> NetworkThread<S> {
@@ -145,11 +162,7 @@ impl<S: Storage> NetworkThread<S> {
         }
         drop(senders);
         let identity = Arc::new(self.config.identity.clone());
-        let limits = Limits {
-            request_bytes_max: self.config.request_bytes_max,
-            idle: self.config.connections_max_idle,
-            budget: self.config.budget.clone(),
-        };
+        let limits = Limits { idle: self.config.connections_max_idle, memory: self.memory.clone() };
         let mut stopping = self.stopping.clone();
         // Each connection holds a sender: when all are gone, so are they.
         let (alive, mut ended) = mpsc::channel::<()>(1);
@@ -159,20 +172,16 @@ impl<S: Storage> NetworkThread<S> {
                 _ = stopping.wait_for(|stop| *stop) => None,
             };
             let Some(accepted) = accepted else { break };
-            let served = self.connection(accepted, &door, &identity, &limits);
+            let served = self.connection(accepted, &door, &identity);
             match served {
                 Ok((stream, context)) => {
                     let (alive, open, limits) = (alive.clone(), self.open.clone(), limits.clone());
                     let mut stopping = self.stopping.clone();
                     tokio::task::spawn_local(async move {
-                        let serving = serve(stream, context, limits);
-                        tokio::pin!(serving);
-                        tokio::select! {
-                            () = &mut serving => {}
-                            _ = stopping.wait_for(|stop| *stop) => {
-                                let _ = timeout(LAST_ANSWERS, drain(serving)).await;
-                            }
-                        }
+                        let stopped = async {
+                            let _ = stopping.wait_for(|stop| *stop).await;
+                        };
+                        serve(stream, context, limits, stopped).await;
                         open.fetch_sub(1, Ordering::Relaxed);
                         drop(alive);
                     });
@@ -192,19 +201,21 @@ impl<S: Storage> NetworkThread<S> {
         accepted: Accepted,
         door: &Rc<Door<S>>,
         identity: &Arc<Identity>,
-        _limits: &Limits,
     ) -> io::Result<(TcpStream, Context<S>)> {
         let stream = TcpStream::from_std(accepted)?;
         stream.set_nodelay(true)?;
         let (local, peer): (SocketAddr, SocketAddr) = (stream.local_addr()?, stream.peer_addr()?);
-        let context = Context { door: door.clone(), identity: identity.clone(), local, peer };
+        let context = Context {
+            door: door.clone(),
+            identity: identity.clone(),
+            sessions: self.sessions.clone(),
+            memory: self.memory.clone(),
+            stopping: self.stopping.clone(),
+            local,
+            peer,
+        };
         Ok((stream, context))
     }
-}
-
-/// Lets a connection answer what it has started, for a moment.
-async fn drain(serving: impl Future<Output = ()>) {
-    let _ = timeout(Duration::from_millis(500), serving).await;
 }
 
 async fn accept(

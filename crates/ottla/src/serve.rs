@@ -11,7 +11,7 @@ use std::{
 
 use ottla_engine::{Broker, StartError};
 use ottla_kafka::{Identity, Server, ServerConfig};
-use ottla_storage::{Budget, Storage, SystemClock, SystemRandom};
+use ottla_storage::{Storage, SystemClock, SystemRandom};
 use ottla_storage_local::{LocalStorage, LocalStorageError, Options, RealDisk, World};
 use thiserror::Error;
 use tokio::{
@@ -105,7 +105,8 @@ async fn run(config: &Config) -> Result<(), ServeError> {
             advertise: config.advertise.as_ref().map(|at| (at.host.clone(), at.port)),
         },
         threads: thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1)),
-        budget: Budget::new(memory / 2),
+        memory,
+        fetch_sessions_max: settings.fetch_sessions_max as usize,
         request_bytes_max: settings.socket_request_max_bytes as usize,
         connections_max_idle: settings.connections_max_idle,
         connections_max: settings.max_connections as usize,

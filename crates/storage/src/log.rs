@@ -210,6 +210,8 @@ pub struct Read {
     pub bounds: LogBounds,
     /// Record batches one behind the other; empty at the high watermark.
     pub pieces: Vec<ReadPiece>,
+    /// There is more behind them than was given, though more was asked for: so much is not copied at once.
+    pub more: bool,
 }
 
 impl Read {
@@ -278,6 +280,18 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         self: &Arc<Self>,
         request: ReadRequest,
     ) -> impl Future<Output = Result<Read, ReadError>> + Send + 'static;
+
+    /// Reads bytes that an earlier read has given, and that were not kept: up to `len` of them, from `skip` bytes
+    /// behind the start of the batch that holds `offset`. At least one, since they were there.
+    ///
+    /// # Errors
+    /// See [`ReadError`]. Retention may have deleted them meanwhile.
+    fn read_again(
+        self: &Arc<Self>,
+        offset: Offset,
+        skip: u64,
+        len: usize,
+    ) -> impl Future<Output = Result<Bytes, ReadError>> + Send + 'static;
 
     /// Finds where an epoch ended; `None` for an epoch before the first one known.
     fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<EpochEnd>;

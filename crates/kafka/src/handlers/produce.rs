@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use ottla_engine::Topic;
 use ottla_protocol::{
-    EncodeError, ErrorCode, Records,
+    EncodeError, ErrorCode, Records, Str, Uuid,
     messages::produce::{
-        PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
-        TopicProduceResponse,
+        PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
     },
 };
 use ottla_records::TopicId;
@@ -27,9 +26,11 @@ enum Outcome {
     Waiting(Ticket),
 }
 
+/// A topic whose batches were started. Nothing of the request's bytes is kept for it.
 struct Started {
-    request: TopicProduceData,
-    outcomes: Vec<Outcome>,
+    name: Str,
+    topic_id: Uuid,
+    outcomes: Vec<(i32, Outcome)>,
 }
 
 pub(crate) fn handle<S: Storage>(
@@ -62,13 +63,14 @@ pub(crate) fn handle<S: Storage>(
             (None, None) => Outcome::Refused(unknown, "there is no such topic".into()),
             (None, Some(topic)) => append(context, topic, partition),
         };
-        let outcomes = data.partition_data.iter().map(start).collect();
-        started.push(Started { request: data, outcomes });
+        let outcomes =
+            data.partition_data.iter().map(|partition| (partition.index, start(partition))).collect();
+        started.push(Started { name: data.name.detached(), topic_id: data.topic_id, outcomes });
     }
     if request.acks == 0 {
         return Ok(Reply::Nothing);
     }
-    Ok(Reply::Later(Box::pin(answer(call, started))))
+    Ok(Reply::Appended(Box::pin(answer(call, started))))
 }
 
 fn append<S: Storage>(
@@ -87,17 +89,17 @@ fn append<S: Storage>(
 
 async fn answer(call: Call, started: Vec<Started>) -> Result<Frame, EncodeError> {
     let mut responses = Vec::with_capacity(started.len());
-    for Started { request, outcomes } in started {
+    for Started { name, topic_id, outcomes } in started {
         let mut partition_responses = Vec::with_capacity(outcomes.len());
-        for (partition, outcome) in request.partition_data.iter().zip(outcomes) {
+        for (index, outcome) in outcomes {
             partition_responses.push(match outcome {
-                Outcome::Refused(code, why) => refused(partition.index, code, &why),
-                Outcome::Waiting(ticket) => appended(partition.index, ticket.await),
+                Outcome::Refused(code, why) => refused(index, code, &why),
+                Outcome::Waiting(ticket) => appended(index, ticket.await),
             });
         }
         responses.push(TopicProduceResponse {
-            name: request.name,
-            topic_id: request.topic_id,
+            name,
+            topic_id,
             partition_responses,
             ..TopicProduceResponse::default()
         });

@@ -1,5 +1,6 @@
 //! A partition's log on this machine: what is in memory of it, and the lock around that.
 
+mod again;
 pub(crate) mod epochs;
 mod read;
 pub(crate) mod view;
@@ -13,7 +14,8 @@ use std::{
     },
 };
 
-use ottla_records::{LeaderEpoch, LogId};
+use bytes::Bytes;
+use ottla_records::{LeaderEpoch, LogId, Offset};
 use ottla_storage::{EpochEnd, Log, LogBounds, LogSettings, Read, ReadError, ReadRequest};
 use parking_lot::Mutex;
 
@@ -107,6 +109,16 @@ impl Log for LocalLog {
     ) -> impl Future<Output = Result<Read, ReadError>> + Send + 'static {
         let (readers, log) = (self.readers.clone(), self.clone());
         async move { readers.read(log, request).await }
+    }
+
+    fn read_again(
+        self: &Arc<Self>,
+        offset: Offset,
+        skip: u64,
+        len: usize,
+    ) -> impl Future<Output = Result<Bytes, ReadError>> + Send + 'static {
+        let (readers, log) = (self.readers.clone(), self.clone());
+        async move { readers.read_again(log, offset, skip, len).await }
     }
 
     fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<EpochEnd> {

@@ -37,19 +37,29 @@ const SCAN: usize = 16 << 10;
 /// Ranges of at least this length are sent from the file; shorter ones cost less as a copy.
 const SEND_FILE_MIN: u64 = 64 << 10;
 
-type Answer = oneshot::Sender<Result<Read, ReadError>>;
+/// Nothing longer is copied at once, except for a single batch.
+const COPY_MAX: u64 = 1 << 20;
+
+type Answer<T> = oneshot::Sender<Result<T, ReadError>>;
+
+/// What a reader thread shall do.
+#[derive(Debug)]
+enum Job {
+    Read { log: Arc<LocalLog>, request: ReadRequest, answer: Answer<Read> },
+    ReadAgain { log: Arc<LocalLog>, offset: Offset, skip: u64, len: usize, answer: Answer<Bytes> },
+}
 
 /// The reader threads and what they read from.
 #[derive(Debug)]
 pub(crate) struct Readers {
-    files: Arc<SegmentFiles>,
+    pub(super) files: Arc<SegmentFiles>,
     queue: Mutex<Queue>,
     wake: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    jobs: VecDeque<(Arc<LocalLog>, ReadRequest, Answer)>,
+    jobs: VecDeque<Job>,
     stopped: bool,
 }
 
@@ -73,7 +83,7 @@ impl Readers {
 
     fn run(&self) {
         loop {
-            let (log, request, answer) = {
+            let job = {
                 let mut queue = self.queue.lock();
                 loop {
                     if let Some(job) = queue.jobs.pop_front() {
@@ -85,16 +95,39 @@ impl Readers {
                     self.wake.wait(&mut queue);
                 }
             };
-            if !answer.is_closed() {
-                let _ = answer.send(self.read_blocking(&log, request));
+            // Nobody waits for an answer that cannot be sent.
+            match job {
+                Job::Read { answer, .. } if answer.is_closed() => {}
+                Job::Read { log, request, answer } => {
+                    let _ = answer.send(self.read_blocking(&log, request));
+                }
+                Job::ReadAgain { answer, .. } if answer.is_closed() => {}
+                Job::ReadAgain { log, offset, skip, len, answer } => {
+                    let _ = answer.send(self.read_again_blocking(&log, offset, skip, len));
+                }
             }
         }
     }
 
     /// Reads on a reader thread.
     pub(crate) async fn read(&self, log: Arc<LocalLog>, request: ReadRequest) -> Result<Read, ReadError> {
+        self.ask(|answer| Job::Read { log, request, answer }).await
+    }
+
+    /// Reads again what was given and not kept.
+    pub(crate) async fn read_again(
+        &self,
+        log: Arc<LocalLog>,
+        offset: Offset,
+        skip: u64,
+        len: usize,
+    ) -> Result<Bytes, ReadError> {
+        self.ask(|answer| Job::ReadAgain { log, offset, skip, len, answer }).await
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, ReadError> {
         let (answer, result) = oneshot::channel();
-        self.queue.lock().jobs.push_back((log, request, answer));
+        self.queue.lock().jobs.push_back(job(answer));
         self.wake.notify_one();
         result.await.unwrap_or_else(|_| Err(ReadError::Failed("it was shut down".into())))
     }
@@ -105,7 +138,7 @@ impl Readers {
             Found::Read(read) => Ok(Some(read)),
             Found::Wal(..) => Ok(None),
             Found::Segment(segment, bounds) => match self.read_segment(&segment, request, Waiting::Never) {
-                Ok(pieces) => Ok(Some(Read { bounds, pieces })),
+                Ok((pieces, more)) => Ok(Some(Read { bounds, pieces, more })),
                 Err(SegmentError::WouldWait) => Ok(None),
                 Err(error) => Err(error.at(&segment, request.offset)),
             },
@@ -124,11 +157,11 @@ impl Readers {
                     })?;
                     let fits = request.at_least_one || bytes.len() <= request.max_bytes;
                     let pieces = if fits { vec![ReadPiece::Memory(bytes)] } else { Vec::new() };
-                    return Ok(Read { bounds, pieces });
+                    return Ok(Read { bounds, pieces, more: false });
                 }
                 Found::Segment(segment, bounds) => {
                     match self.read_segment(&segment, request, Waiting::Allowed) {
-                        Ok(pieces) => return Ok(Read { bounds, pieces }),
+                        Ok((pieces, more)) => return Ok(Read { bounds, pieces, more }),
                         Err(SegmentError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
                         Err(error) => return Err(error.at(&segment, request.offset)),
                     }
@@ -149,7 +182,7 @@ impl Readers {
                 return Err(ReadError::OutOfRange { offset: request.offset, bounds });
             }
             match view.place(request.offset) {
-                Some(Place::End) => Ok(Found::Read(Read { bounds, pieces: Vec::new() })),
+                Some(Place::End) => Ok(Found::Read(Read { bounds, pieces: Vec::new(), more: false })),
                 Some(Place::Tail(first)) => Ok(from_tail(view, first, request, bounds)),
                 Some(Place::Segment(at)) => Ok(Found::Segment(view.segments[at].clone(), bounds)),
                 None => Err(ReadError::Damaged {
@@ -160,25 +193,28 @@ impl Readers {
         })
     }
 
-    /// Reads from a segment, from the batch that holds the wanted offset on.
+    /// Reads from a segment, from the batch that holds the wanted offset on. Tells also whether there was more
+    /// to give than is copied at once.
     fn read_segment(
         &self,
         segment: &Segment,
         request: ReadRequest,
         waiting: Waiting,
-    ) -> Result<Vec<ReadPiece>, SegmentError> {
+    ) -> Result<(Vec<ReadPiece>, bool), SegmentError> {
         let len = segment.len();
         let file = self.files.get(segment.log(), segment.base(), Part::Log)?;
         let (at, first_len) = self.position(segment, file.as_ref(), request.offset, len, waiting)?;
         if first_len > request.max_bytes && !request.at_least_one {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), false));
         }
         let wanted = if request.at_least_one { request.max_bytes.max(first_len) } else { request.max_bytes };
         let end = len.min(at.saturating_add(wanted as u64));
         if segment.is_checked(at, end) && end - at >= SEND_FILE_MIN && resident(file.as_ref(), at, end) {
             let len = u32::try_from(end - at).unwrap_or(u32::MAX);
-            return Ok(vec![ReadPiece::File(FileRange { file, at, len })]);
+            return Ok((vec![ReadPiece::File(FileRange { file, at, len })], false));
         }
+        let all = end;
+        let end = end.min(at.saturating_add(COPY_MAX.max(first_len as u64)));
         let mut bytes = vec![0; usize::try_from(end - at).unwrap_or(usize::MAX)];
         let read = match waiting {
             Waiting::Allowed => file.read_at(&mut bytes, at)?,
@@ -195,11 +231,11 @@ impl Readers {
             let good = check_batches(&bytes, at)?;
             segment.set_checked(at, at + good as u64);
         }
-        Ok(vec![ReadPiece::Memory(Bytes::from(bytes))])
+        Ok((vec![ReadPiece::Memory(Bytes::from(bytes))], end < all))
     }
 
     /// Finds the batch that holds `wanted`: its position and length.
-    fn position(
+    pub(super) fn position(
         &self,
         segment: &Segment,
         file: &dyn DiskFile,
@@ -266,12 +302,12 @@ enum Found {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Waiting {
+pub(super) enum Waiting {
     Never,
     Allowed,
 }
 
-enum SegmentError {
+pub(super) enum SegmentError {
     WouldWait,
     Io(io::Error),
     /// What is wrong, at which position.
@@ -285,7 +321,7 @@ impl From<io::Error> for SegmentError {
 }
 
 impl SegmentError {
-    fn at(self, segment: &Segment, offset: Offset) -> ReadError {
+    pub(super) fn at(self, segment: &Segment, offset: Offset) -> ReadError {
         let place =
             |at: u64| format!("segment {:020} of log {}, position {at}", segment.base().0, segment.log());
         match self {
@@ -325,7 +361,7 @@ fn from_tail(view: &View, first: usize, request: ReadRequest, bounds: LogBounds)
     }
     match view.tail.get(first) {
         Some(entry) if pieces.is_empty() && entry.bytes.is_none() => Found::Wal(entry.clone(), bounds),
-        _ => Found::Read(Read { bounds, pieces }),
+        _ => Found::Read(Read { bounds, pieces, more: false }),
     }
 }
 

@@ -5,6 +5,7 @@
 //! the flusher alone, behind the acknowledgement; they become durable with the next checkpoint, which records
 //! their lengths. Bytes beyond those lengths mean nothing after a crash: recovery cuts them off.
 
+mod checked;
 pub(crate) mod files;
 pub(crate) mod index;
 pub(crate) mod write;
@@ -14,8 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ottla_records::{LogId, Offset, TimestampMs};
 use parking_lot::Mutex;
 
-/// The granularity at which a segment's bytes are known to have passed their checks.
-pub(crate) const CHECKED_UNIT: u64 = 1 << 20;
+use self::checked::Checked;
 
 /// A segment, as its readers see it.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ pub(crate) struct Segment {
     len: AtomicU64,
     /// How much of the `.index` file may be read.
     index_len: AtomicU64,
-    /// A bit for each [`CHECKED_UNIT`] whose batches were read and found good since the start.
-    checked: Mutex<Vec<u64>>,
+    /// What was read and found good since the start.
+    checked: Mutex<Checked>,
 }
 
 impl Segment {
@@ -38,7 +38,7 @@ impl Segment {
             base,
             len: AtomicU64::new(len),
             index_len: AtomicU64::new(index_len),
-            checked: Mutex::new(Vec::new()),
+            checked: Mutex::default(),
         }
     }
 
@@ -70,28 +70,13 @@ impl Segment {
 
     /// Whether the bytes of this range passed their checks before.
     pub(crate) fn is_checked(&self, from: u64, to: u64) -> bool {
-        let checked = self.checked.lock();
-        let mut units = (from / CHECKED_UNIT)..to.div_ceil(CHECKED_UNIT);
-        units.all(|unit| {
-            bit(unit).is_some_and(|(word, mask)| checked.get(word).is_some_and(|w| w & mask != 0))
-        })
+        self.checked.lock().contains(from, to)
     }
 
-    /// The batches in this range were read and are good. Only units that lie inside it whole are noted.
+    /// The batches in this range were read and are good.
     pub(crate) fn set_checked(&self, from: u64, to: u64) {
-        let mut checked = self.checked.lock();
-        for unit in from.div_ceil(CHECKED_UNIT)..(to / CHECKED_UNIT) {
-            let Some((word, mask)) = bit(unit) else { return };
-            if checked.len() <= word {
-                checked.resize(word + 1, 0);
-            }
-            checked[word] |= mask;
-        }
+        self.checked.lock().add(from, to);
     }
-}
-
-fn bit(unit: u64) -> Option<(usize, u64)> {
-    Some((usize::try_from(unit / 64).ok()?, 1 << (unit % 64)))
 }
 
 /// How far the segment that is being written has come.
@@ -131,21 +116,5 @@ impl ActiveSegment {
             max_timestamp_offset: base,
             indexed_timestamp: TimestampMs::NONE,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_whole_units_count_as_checked() {
-        let segment = Segment::new(LogId(1), Offset(0), 200 * CHECKED_UNIT, 0);
-        segment.set_checked(1, 3 * CHECKED_UNIT + 5);
-        assert!(!segment.is_checked(0, 10));
-        assert!(segment.is_checked(CHECKED_UNIT, 3 * CHECKED_UNIT));
-        assert!(!segment.is_checked(CHECKED_UNIT, 3 * CHECKED_UNIT + 1));
-        segment.set_checked(0, 100 * CHECKED_UNIT);
-        assert!(segment.is_checked(0, 100 * CHECKED_UNIT));
     }
 }

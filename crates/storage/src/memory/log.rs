@@ -177,7 +177,21 @@ impl Content {
             whole_first || bytes <= request.max_bytes
         };
         let wanted = self.batches[first..].iter().take_while(fits);
-        Ok(Read { bounds, pieces: wanted.map(|batch| ReadPiece::Memory(batch.bytes.clone())).collect() })
+        let pieces = wanted.map(|batch| ReadPiece::Memory(batch.bytes.clone())).collect();
+        Ok(Read { bounds, pieces, more: false })
+    }
+
+    fn read_again(&self, offset: Offset, skip: u64, len: usize) -> Result<Bytes, ReadError> {
+        let request = ReadRequest { offset, max_bytes: usize::MAX, at_least_one: true };
+        let mut skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        for piece in self.read(request)?.pieces {
+            let ReadPiece::Memory(bytes) = piece else { continue };
+            if skip < bytes.len() {
+                return Ok(bytes.slice(skip..bytes.len().min(skip + len)));
+            }
+            skip -= bytes.len();
+        }
+        Err(ReadError::Failed("the records that were read are gone".into()))
     }
 
     fn end_of_epoch(&self, wanted: LeaderEpoch) -> Option<EpochEnd> {
@@ -224,6 +238,16 @@ impl Log for MemoryLog {
             let content = log.content.lock();
             content.read(request)
         }
+    }
+
+    fn read_again(
+        self: &Arc<Self>,
+        offset: Offset,
+        skip: u64,
+        len: usize,
+    ) -> impl Future<Output = Result<Bytes, ReadError>> + Send + 'static {
+        let log = self.clone();
+        async move { log.content.lock().read_again(offset, skip, len) }
     }
 
     fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<EpochEnd> {

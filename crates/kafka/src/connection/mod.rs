@@ -1,0 +1,89 @@
+//! A connection: reads frames, starts requests in the order in which they come, and writes answers in the same
+//! order.
+//!
+//! [`read`] decodes and dispatches; [`write`] waits for each answer in turn and gathers those that are ready
+//! into one write. Both run in the connection's one task. Between them is a bounded queue: a client that does
+//! not read its answers is not read from. Appends are started when they are read; other requests when their
+//! turn comes.
+
+mod read;
+mod write;
+
+use std::{future::Future, io, rc::Rc, time::Duration};
+
+use ottla_storage::Storage;
+use tokio::{net::TcpStream, sync::mpsc, time::timeout};
+
+use self::{read::Requests, write::Answers};
+use crate::{
+    context::Context,
+    memory::{Held, Memory},
+    reply::Answer,
+};
+
+/// Requests of a connection that may wait for their answers.
+const PENDING_MAX: usize = 64;
+/// How long the answers to what was asked may take once no more is read.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// The limits of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// How long it may be silent, or leave its answers unread.
+    pub(crate) idle: Option<Duration>,
+    /// What its buffers are taken from.
+    pub(crate) memory: Memory,
+}
+
+/// A request that was started.
+struct Pending {
+    answer: Answer,
+    /// The memory of the frame, where the answer still needs it.
+    _frame: Option<Rc<Held>>,
+}
+
+/// Serves a connection until it ends, or until `stopping` does and what was asked is answered.
+pub(crate) async fn serve<S: Storage>(
+    stream: TcpStream,
+    context: Context<S>,
+    limits: Limits,
+    stopping: impl Future<Output = ()>,
+) {
+    let peer = context.peer;
+    let (reader, writer) = stream.into_split();
+    let (answers, pending) = mpsc::channel(PENDING_MAX);
+    let mut writing = std::pin::pin!(Answers::new(writer, &limits).write(pending));
+    let read = {
+        let reading = Requests::new(reader, context, &limits).read(answers);
+        tokio::select! {
+            ended = reading => Some(ended),
+            ended = &mut writing => Some(ended),
+            () = stopping => None,
+        }
+    };
+    let ended = match read {
+        // What was asked before is still answered.
+        Some(Ok(())) | None => timeout(LAST_ANSWERS, writing).await.unwrap_or(Ok(())),
+        Some(Err(ended)) => Err(ended),
+    };
+    match ended {
+        Ok(()) => {}
+        Err(Ended::Io(error)) => tracing::debug!(%peer, "connection ended: {error}"),
+        Err(Ended::Idle) => tracing::debug!(%peer, "connection closed after being idle"),
+        Err(Ended::Misbehaved(what)) => tracing::warn!(%peer, "connection closed: {what}"),
+    }
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+enum Ended {
+    Io(io::Error),
+    Idle,
+    Misbehaved(String),
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}

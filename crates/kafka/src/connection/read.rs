@@ -1,0 +1,212 @@
+//! The reading side of a connection: from bytes to started requests.
+//!
+//! A connection that has nothing to read holds no buffer. A buffer grows with what has arrived, not with what
+//! was announced; where memory is short, a frame that does not get on is given up.
+
+use std::{io, rc::Rc, time::Duration};
+
+use bytes::{Buf, Bytes, BytesMut};
+use ottla_protocol::RequestFrame;
+use ottla_storage::Storage;
+use tokio::{
+    io::AsyncReadExt,
+    net::tcp::OwnedReadHalf,
+    sync::mpsc,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{Ended, Limits, Pending};
+use crate::{
+    context::Context,
+    dispatch::{RequestError, dispatch},
+    memory::{Held, ReadSize},
+    reply::Reply,
+};
+
+/// How often an unfinished frame is looked at while memory is short.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+/// What must have arrived of it in that time.
+const PROGRESS_BYTES: usize = 64 << 10;
+/// The same for the frame that others wait for.
+const PROGRESS_BYTES_OF_TURN: usize = 1 << 20;
+
+/// The requests of a connection.
+pub(super) struct Requests<'a, S: Storage> {
+    stream: OwnedReadHalf,
+    context: Context<S>,
+    limits: &'a Limits,
+    buffer: BytesMut,
+    /// The memory of `buffer`'s allocation, shared with the frames that were taken from it.
+    held: Rc<Held>,
+    read_size: ReadSize,
+    progress: Progress,
+}
+
+/// What has arrived since when.
+struct Progress {
+    since: Instant,
+    bytes: usize,
+}
+
+impl<'a, S: Storage> Requests<'a, S> {
+    pub(super) fn new(stream: OwnedReadHalf, context: Context<S>, limits: &'a Limits) -> Self {
+        Self {
+            stream,
+            context,
+            limits,
+            buffer: BytesMut::new(),
+            held: Rc::default(),
+            read_size: ReadSize::new(),
+            progress: Progress { since: Instant::now(), bytes: 0 },
+        }
+    }
+
+    /// Reads and starts requests until the client has said all it wants to.
+    pub(super) async fn read(mut self, answers: mpsc::Sender<Pending>) -> Result<(), Ended> {
+        loop {
+            while let Some(frame) = self.next_frame()? {
+                self.progress.bytes = PROGRESS_BYTES_OF_TURN;
+                self.context.door.ready(frame.len()).await;
+                let Some(pending) = self.start(&frame)? else { continue };
+                drop(frame);
+                if answers.send(pending).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if self.buffer.is_empty() {
+                self.buffer = BytesMut::new();
+                self.held = Rc::default();
+            }
+            self.wait().await?;
+            self.make_room().await;
+            let room = self.buffer.capacity() - self.buffer.len();
+            let read = self.stream.read_buf(&mut self.buffer).await?;
+            self.read_size.note(read, room);
+            self.progress.bytes += read;
+            if read == 0 {
+                let whole = self.buffer.is_empty();
+                return if whole {
+                    Ok(())
+                } else {
+                    Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
+                };
+            }
+        }
+    }
+
+    /// Takes a whole frame, without its length, off the buffer.
+    fn next_frame(&mut self) -> Result<Option<Bytes>, Ended> {
+        let Some(announced) = self.announced()? else { return Ok(None) };
+        if self.buffer.len() < announced {
+            return Ok(None);
+        }
+        let mut frame = self.buffer.split_to(announced);
+        frame.advance(4);
+        Ok(Some(frame.freeze()))
+    }
+
+    /// The length of the frame that begins the buffer, with its four bytes of length.
+    fn announced(&self) -> Result<Option<usize>, Ended> {
+        let Some(length) = self.buffer.first_chunk::<4>() else { return Ok(None) };
+        let most = self.limits.memory.frames.frame_bytes_max();
+        let length = i32::from_be_bytes(*length);
+        match usize::try_from(length) {
+            Ok(bytes) if bytes <= most => Ok(Some(4 + bytes)),
+            _ if self.buffer.starts_with(b"GET ") || self.buffer.starts_with(b"POST") => {
+                Err(Ended::Misbehaved("it speaks HTTP, and this port speaks the Kafka protocol".into()))
+            }
+            _ if self.buffer.starts_with(&[0x16, 3]) => {
+                Err(Ended::Misbehaved("it speaks TLS, and this port does not".into()))
+            }
+            _ => {
+                let what = format!(
+                    "it announced a frame of {length} bytes, and {most} are allowed (socket.request.max.bytes)"
+                );
+                Err(Ended::Misbehaved(what))
+            }
+        }
+    }
+
+    /// Starts the request in a frame; `None` if it is not answered.
+    fn start(&self, frame: &Bytes) -> Result<Option<Pending>, Ended> {
+        let request = RequestFrame::decode(frame)
+            .map_err(|error| Ended::Misbehaved(format!("a request that cannot be read: {error}")))?;
+        let reply = dispatch(&self.context, &request)
+            .map_err(|error: RequestError| Ended::Misbehaved(error.to_string()))?;
+        Ok(match reply {
+            Reply::Nothing => None,
+            Reply::Now(frame) => {
+                Some(Pending { answer: Box::pin(std::future::ready(Ok(frame))), _frame: None })
+            }
+            Reply::Appended(answer) => Some(Pending { answer, _frame: None }),
+            Reply::Later(answer) => Some(Pending { answer, _frame: Some(self.held.clone()) }),
+        })
+    }
+
+    /// Waits until there is something to read.
+    async fn wait(&mut self) -> Result<(), Ended> {
+        if self.buffer.is_empty() {
+            self.progress = Progress { since: Instant::now(), bytes: 0 };
+            let readable = self.stream.readable();
+            return match self.limits.idle {
+                Some(idle) => timeout(idle, readable).await.map_err(|_| Ended::Idle)?,
+                None => readable.await,
+            }
+            .map_err(Ended::Io);
+        }
+        let begun = Instant::now();
+        if self.progress.bytes >= PROGRESS_BYTES_OF_TURN {
+            self.progress = Progress { since: begun, bytes: 0 };
+        }
+        loop {
+            let check_at = self.progress.since + PROGRESS_INTERVAL;
+            if let Ok(readable) = timeout_at(check_at, self.stream.readable()).await
+                && Instant::now() < check_at
+            {
+                return readable.map_err(Ended::Io);
+            }
+            let wanted = if self.held.has_turn() { PROGRESS_BYTES_OF_TURN } else { PROGRESS_BYTES };
+            if self.limits.memory.frames.is_short() && self.progress.bytes < wanted {
+                let what = format!("{} bytes of its frame", self.progress.bytes);
+                let what = format!("memory is short, and {what} came in {PROGRESS_INTERVAL:?}");
+                return Err(Ended::Misbehaved(what));
+            }
+            self.progress = Progress { since: Instant::now(), bytes: 0 };
+            if self.limits.idle.is_some_and(|idle| begun.elapsed() >= idle) {
+                return Err(Ended::Idle);
+            }
+        }
+    }
+
+    /// Makes room to read more: four times as much as has arrived of a frame, and no more than the frame.
+    async fn make_room(&mut self) {
+        let have = self.buffer.len();
+        let whole = self.announced().ok().flatten().unwrap_or(0);
+        let wanted = whole.min(have * 4).max(have + 1).max(self.read_size.get());
+        let room = self.buffer.capacity();
+        if room > have && room >= wanted.min(whole.max(have + self.read_size.get() / 4)) {
+            return;
+        }
+        let frames = &self.limits.memory.frames;
+        let waited = match Rc::get_mut(&mut self.held) {
+            // No frame was taken from this allocation: it begins with the one that is being read.
+            Some(held) if have > 0 => {
+                let waited = frames.grow(held, wanted).await;
+                self.buffer.reserve(wanted - have);
+                waited
+            }
+            _ => {
+                let mut held = Held::default();
+                let waited = frames.grow(&mut held, wanted).await;
+                let mut buffer = BytesMut::with_capacity(wanted);
+                buffer.extend_from_slice(&self.buffer);
+                (self.buffer, self.held) = (buffer, Rc::new(held));
+                waited
+            }
+        };
+        if waited {
+            // That was not the client's fault.
+            self.progress = Progress { since: Instant::now(), bytes: 0 };
+        }
+    }
+}
