@@ -12,9 +12,11 @@ mod context;
 mod dispatch;
 mod errors;
 mod handlers;
+#[cfg(test)]
+mod page;
 mod reply;
 mod server;
 
 pub use context::Identity;
-pub use dispatch::{Api, apis};
+pub use dispatch::Api;
 pub use server::{Server, ServerConfig};
