@@ -102,6 +102,9 @@ pub(crate) enum RequestError {
     Decode(#[from] DecodeError),
     #[error("a response that cannot be written: {0}")]
     Encode(#[from] EncodeError),
+    /// The client wants no answer, so that this is the only way to tell it.
+    #[error("a produce request without an answer failed: {0}")]
+    Unanswered(String),
 }
 
 /// Begins to answer a request.
