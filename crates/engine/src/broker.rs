@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use crate::{
     names::{self, InvalidName},
+    notices::Notices,
     settings::{BrokerSettings, EffectiveTopicSettings, SettingError, TopicSettings},
 };
 
@@ -102,7 +103,7 @@ pub struct TopicRequest {
     /// Its name.
     pub name: String,
     /// How many partitions; `None`: `num.partitions`.
-    pub partitions: Option<u32>,
+    pub partitions: Option<i32>,
     /// Replicas of each; `None`: `default.replication.factor`.
     pub replication_factor: Option<i16>,
     /// Settings by name.
@@ -178,6 +179,7 @@ pub struct Broker<S: Storage> {
     changing: tokio::sync::Mutex<()>,
     /// Producer ids that are set aside: the next one, and how many.
     producer_ids: tokio::sync::Mutex<(i64, u32)>,
+    notices: Notices,
 }
 
 impl<S: Storage> Broker<S> {
@@ -204,6 +206,7 @@ impl<S: Storage> Broker<S> {
                 TopicState::Deleting => {}
             }
         }
+        let notices = Notices::new(clock.clone());
         Ok(Self {
             storage,
             settings,
@@ -213,6 +216,7 @@ impl<S: Storage> Broker<S> {
             topics: RwLock::new(Arc::new(topics)),
             changing: tokio::sync::Mutex::new(()),
             producer_ids: tokio::sync::Mutex::new((0, 0)),
+            notices,
         })
     }
 
@@ -234,6 +238,11 @@ impl<S: Storage> Broker<S> {
     /// Chance.
     pub fn random(&self) -> &Arc<dyn Random> {
         &self.random
+    }
+
+    /// Log lines that clients could repeat without end.
+    pub fn notices(&self) -> &Notices {
+        &self.notices
     }
 
     /// The cluster's id, made once and kept.
@@ -261,27 +270,29 @@ impl<S: Storage> Broker<S> {
         if topics.named(&request.name).is_some() {
             return Err(CreateError::Exists(request.name.clone()));
         }
-        let metric = names::metric_name(&request.name);
-        if let Some(other) = topics.all().find(|topic| names::metric_name(&topic.name) == metric) {
+        if let Some(other) = topics.all().find(|topic| names::collides(&topic.name, &request.name)) {
             return Err(CreateError::Collision(request.name.clone(), other.name.clone()));
         }
-        let partitions = request.partitions.unwrap_or(self.settings.num_partitions);
-        if partitions == 0 {
-            return Err(CreateError::Partitions("a topic has at least one partition".into()));
-        }
+        let given = request.settings.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+        let settings = TopicSettings::validate(given)?;
+        let partitions = match request.partitions {
+            None => self.settings.num_partitions,
+            Some(wanted) => match u32::try_from(wanted) {
+                Ok(wanted) if wanted > 0 => wanted,
+                _ => return Err(CreateError::Partitions("a topic has at least one partition".into())),
+            },
+        };
         let room = PARTITIONS_MAX.saturating_sub(topics.partitions());
         if partitions as usize > room {
             let what = format!("a broker holds {PARTITIONS_MAX} partitions, and {room} are left");
             return Err(CreateError::Partitions(what));
         }
         self.check_replication(request)?;
-        let given = request.settings.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
-        let settings = TopicSettings::validate(given)?;
         Ok((partitions, settings))
     }
 
     fn check_replication(&self, request: &TopicRequest) -> Result<(), CreateError> {
-        let wanted = request.replication_factor.unwrap_or(self.settings.default_replication_factor);
+        let wanted = self.replication_wanted(request);
         if wanted < 1 {
             return Err(CreateError::ReplicationFactor("a replication factor is at least 1".into()));
         }
@@ -289,14 +300,11 @@ impl<S: Storage> Broker<S> {
             let what = format!("replication factor {wanted} is more than the one broker there is");
             return Err(CreateError::ReplicationFactor(what));
         }
-        if wanted > 1 {
-            tracing::warn!(
-                topic = request.name,
-                wanted,
-                "replication factor brought down to 1, the number of brokers"
-            );
-        }
         Ok(())
+    }
+
+    fn replication_wanted(&self, request: &TopicRequest) -> i16 {
+        request.replication_factor.unwrap_or(self.settings.default_replication_factor)
     }
 
     /// Creates a topic; it can be written to when this returns.
@@ -323,6 +331,13 @@ impl<S: Storage> Broker<S> {
             Arc::new(Topic { id: row.id, name: row.name, given: settings, settings: effective, partitions });
         let next = Arc::new(self.topics().with(topic.clone()));
         *self.topics.write() = next;
+        let wanted = self.replication_wanted(request);
+        if wanted > 1 {
+            tracing::warn!(
+                topic = topic.name,
+                "replication factor {wanted} brought down to 1, the number of brokers"
+            );
+        }
         Ok(topic)
     }
 

@@ -7,8 +7,10 @@
 mod broker;
 mod door;
 mod names;
+mod notices;
 pub mod settings;
 
 pub use broker::{Broker, CreateError, DeleteError, StartError, Topic, TopicRequest, Topics};
 pub use door::{Advances, Door, ProduceError, Watch};
 pub use names::{InvalidName, collides, validate};
+pub use notices::Notices;

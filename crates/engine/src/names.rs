@@ -39,12 +39,8 @@ pub fn validate(name: &str) -> Result<(), InvalidName> {
 
 /// Whether two different names give the same metric name, in which Kafka writes `.` as `_`.
 pub fn collides(one: &str, other: &str) -> bool {
-    one != other && metric_name(one) == metric_name(other)
-}
-
-/// The name with `.` as `_`.
-pub(crate) fn metric_name(name: &str) -> String {
-    name.replace('.', "_")
+    let metric = |byte| if byte == b'.' { b'_' } else { byte };
+    one != other && one.bytes().map(metric).eq(other.bytes().map(metric))
 }
 
 #[cfg(test)]

@@ -1,4 +1,7 @@
-//! The table of APIs: which there are, at which versions, and who handles them.
+//! The table of APIs: which there are, at which versions, and who handles them. The page `docs/apis.md` is made
+//! from it.
+
+use std::ops::RangeInclusive;
 
 use ottla_protocol::{ApiKey, DecodeError, EncodeError, RequestFrame};
 use ottla_storage::Storage;
@@ -6,13 +9,18 @@ use thiserror::Error;
 
 use crate::{
     context::{Call, Context},
-    handlers,
+    handlers::{
+        api_versions, create_topics, delete_topics, describe_cluster, describe_configs, fetch,
+        init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce,
+    },
     reply::Reply,
 };
 
+/// Decodes a request of one API and begins to answer it.
+type Handler<S> = fn(&Context<S>, Call, &RequestFrame) -> Result<Reply, RequestError>;
+
 /// An API of the table.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Api {
+pub struct Api<S: Storage> {
     /// Its key.
     pub key: ApiKey,
     /// The oldest version advertised.
@@ -22,32 +30,67 @@ pub struct Api {
     /// The oldest version that is answered: for Produce, later than the oldest advertised.
     pub served_from: i16,
     /// Whether it may be called before authentication.
-    pub unauthenticated: bool,
+    pub before_authentication: bool,
+    handler: Handler<S>,
 }
 
-const fn api(key: ApiKey, min: i16, max: i16) -> Api {
-    Api { key, min, max, served_from: min, unauthenticated: false }
-}
+impl<S: Storage> Api<S> {
+    const fn new(key: ApiKey, min: i16, max: i16, handler: Handler<S>) -> Self {
+        Self { key, min, max, served_from: min, before_authentication: false, handler }
+    }
 
-/// Every API that is answered, at the versions that Apache Kafka 4.3 offers. Produce 0 to 2 are advertised and
-/// never served, as Kafka does, since librdkafka drops to old formats otherwise.
-pub(crate) const TABLE: [Api; 11] = [
-    Api { served_from: 3, ..api(ApiKey::PRODUCE, 0, 13) },
-    api(ApiKey::FETCH, 4, 18),
-    api(ApiKey::LIST_OFFSETS, 1, 11),
-    api(ApiKey::METADATA, 0, 13),
-    Api { unauthenticated: true, ..api(ApiKey::API_VERSIONS, 0, 4) },
-    api(ApiKey::CREATE_TOPICS, 2, 7),
-    api(ApiKey::DELETE_TOPICS, 1, 6),
-    api(ApiKey::INIT_PRODUCER_ID, 0, 5),
-    api(ApiKey::OFFSET_FOR_LEADER_EPOCH, 2, 4),
-    api(ApiKey::DESCRIBE_CONFIGS, 1, 4),
-    api(ApiKey::DESCRIBE_CLUSTER, 0, 2),
-];
+    const fn served_from(self, served_from: i16) -> Self {
+        Self { served_from, ..self }
+    }
 
-/// The APIs that are answered.
-pub fn apis() -> &'static [Api] {
-    &TABLE
+    const fn before_authentication(self) -> Self {
+        Self { before_authentication: true, ..self }
+    }
+
+    /// The versions that are answered.
+    pub fn served(&self) -> RangeInclusive<i16> {
+        self.served_from..=self.max
+    }
+
+    /// Every API that is answered, at the versions that Apache Kafka 4.3 offers. Produce 0 to 2 are advertised
+    /// and never served, as Kafka does, since librdkafka drops to old formats otherwise.
+    pub const TABLE: &'static [Self] = &[
+        Self::new(ApiKey::PRODUCE, 0, 13, |context, call, frame| {
+            produce::handle(context, call, frame.request()?)
+        })
+        .served_from(3),
+        Self::new(ApiKey::FETCH, 4, 18, |context, call, frame| {
+            Ok(fetch::handle(context, call, frame.request()?))
+        }),
+        Self::new(ApiKey::LIST_OFFSETS, 1, 11, |context, call, frame| {
+            list_offsets::handle(context, call, &frame.request()?)
+        }),
+        Self::new(ApiKey::METADATA, 0, 13, |context, call, frame| {
+            Ok(metadata::handle(context, call, frame.request()?))
+        }),
+        Self::new(ApiKey::API_VERSIONS, 0, 4, |_: &Context<S>, call, frame| {
+            api_versions::handle::<S>(call, &frame.request()?)
+        })
+        .before_authentication(),
+        Self::new(ApiKey::CREATE_TOPICS, 2, 7, |context, call, frame| {
+            Ok(create_topics::handle(context, call, frame.request()?))
+        }),
+        Self::new(ApiKey::DELETE_TOPICS, 1, 6, |context, call, frame| {
+            Ok(delete_topics::handle(context, call, frame.request()?))
+        }),
+        Self::new(ApiKey::INIT_PRODUCER_ID, 0, 5, |context, call, frame| {
+            Ok(init_producer_id::handle(context, call, frame.request()?))
+        }),
+        Self::new(ApiKey::OFFSET_FOR_LEADER_EPOCH, 2, 4, |context, call, frame| {
+            offset_for_leader_epoch::handle(context, call, &frame.request()?)
+        }),
+        Self::new(ApiKey::DESCRIBE_CONFIGS, 1, 4, |context, call, frame| {
+            describe_configs::handle(context, call, &frame.request()?)
+        }),
+        Self::new(ApiKey::DESCRIBE_CLUSTER, 0, 2, |context, call, frame| {
+            describe_cluster::handle(context, call, &frame.request()?)
+        }),
+    ];
 }
 
 /// Why a request closes its connection.
@@ -59,6 +102,9 @@ pub(crate) enum RequestError {
     Decode(#[from] DecodeError),
     #[error("a response that cannot be written: {0}")]
     Encode(#[from] EncodeError),
+    /// The client wants no answer, so that this is the only way to tell it.
+    #[error("a produce request without an answer failed: {0}")]
+    Unanswered(String),
 }
 
 /// Begins to answer a request.
@@ -67,26 +113,10 @@ pub(crate) fn dispatch<S: Storage>(
     request: &RequestFrame,
 ) -> Result<Reply, RequestError> {
     let (key, call) = (request.header.api_key, Call::from(&request.header));
-    let served =
-        TABLE.iter().any(|api| api.key == key && (api.served_from..=api.max).contains(&call.version));
-    if !served && key != ApiKey::API_VERSIONS {
-        return Err(RequestError::Unsupported(key, call.version));
-    }
-    match key {
-        ApiKey::PRODUCE => handlers::produce::handle(context, call, request.request()?),
-        ApiKey::FETCH => Ok(handlers::fetch::handle(context, call, request.request()?)),
-        ApiKey::LIST_OFFSETS => handlers::list_offsets::handle(context, call, &request.request()?),
-        ApiKey::METADATA => Ok(handlers::metadata::handle(context, call, request.request()?)),
-        ApiKey::API_VERSIONS if served => handlers::api_versions::handle(call),
-        ApiKey::API_VERSIONS => handlers::api_versions::refuse(call),
-        ApiKey::CREATE_TOPICS => Ok(handlers::create_topics::handle(context, call, request.request()?)),
-        ApiKey::DELETE_TOPICS => Ok(handlers::delete_topics::handle(context, call, request.request()?)),
-        ApiKey::INIT_PRODUCER_ID => Ok(handlers::init_producer_id::handle(context, call, request.request()?)),
-        ApiKey::OFFSET_FOR_LEADER_EPOCH => {
-            handlers::offset_for_leader_epoch::handle(context, call, &request.request()?)
-        }
-        ApiKey::DESCRIBE_CONFIGS => handlers::describe_configs::handle(context, call, &request.request()?),
-        ApiKey::DESCRIBE_CLUSTER => handlers::describe_cluster::handle(context, call, &request.request()?),
-        other => Err(RequestError::Unsupported(other, call.version)),
+    match Api::TABLE.iter().find(|api| api.key == key) {
+        Some(api) if api.served().contains(&call.version) => (api.handler)(context, call, request),
+        // A client begins with this one, and may be newer than the broker.
+        Some(Api { key: ApiKey::API_VERSIONS, .. }) => api_versions::refuse::<S>(call),
+        _ => Err(RequestError::Unsupported(key, call.version)),
     }
 }

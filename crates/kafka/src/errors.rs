@@ -14,14 +14,36 @@ pub(crate) fn produce(error: &ProduceError) -> ErrorCode {
 
 fn batch(error: &BatchError) -> ErrorCode {
     match error {
-        BatchError::Torn { .. } | BatchError::BadLength { .. } | BatchError::Crc { .. } => {
-            ErrorCode::CORRUPT_MESSAGE
-        }
+        BatchError::BadLength { .. } | BatchError::Crc { .. } => ErrorCode::CORRUPT_MESSAGE,
         BatchError::TooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
-        BatchError::AppendTime
-        | BatchError::Timestamp { .. }
-        | BatchError::Record { fault: RecordFault::Timestamp { .. }, .. } => ErrorCode::INVALID_TIMESTAMP,
-        _ => ErrorCode::INVALID_RECORD,
+        BatchError::AppendTime | BatchError::Timestamp { .. } => ErrorCode::INVALID_TIMESTAMP,
+        BatchError::Record { fault, .. } => record(fault),
+        // A batch that is cut off counts as none, as it does in Kafka.
+        BatchError::Torn { .. }
+        | BatchError::NoBatch
+        | BatchError::MoreThanOneBatch { .. }
+        | BatchError::OldMagic { .. }
+        | BatchError::UnknownMagic { .. }
+        | BatchError::RecordCount { .. }
+        | BatchError::LastOffsetDelta { .. }
+        | BatchError::ControlBatch
+        | BatchError::DeleteHorizon
+        | BatchError::UnknownCompression { .. }
+        | BatchError::Compressed { .. }
+        | BatchError::Producer { .. }
+        | BatchError::TransactionalWithoutProducer
+        | BatchError::AfterLastRecord { .. } => ErrorCode::INVALID_RECORD,
+    }
+}
+
+fn record(fault: &RecordFault) -> ErrorCode {
+    match fault {
+        RecordFault::Timestamp { .. } => ErrorCode::INVALID_TIMESTAMP,
+        RecordFault::CutOff
+        | RecordFault::Layout
+        | RecordFault::NegativeLength { .. }
+        | RecordFault::OffsetDelta { .. }
+        | RecordFault::NoKey => ErrorCode::INVALID_RECORD,
     }
 }
 

@@ -14,9 +14,11 @@ mod errors;
 mod fetch_session;
 mod handlers;
 mod memory;
+#[cfg(test)]
+mod page;
 mod reply;
 mod server;
 
 pub use context::Identity;
-pub use dispatch::{Api, apis};
+pub use dispatch::Api;
 pub use server::{Server, ServerConfig};

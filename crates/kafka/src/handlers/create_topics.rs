@@ -20,6 +20,10 @@ use crate::{
     reply::{Frame, Reply, frame},
 };
 
+/// Most partitions that one request may create, as in Kafka.
+const REQUEST_PARTITIONS_MAX: u64 = 10_000;
+const TOO_MANY_PARTITIONS: &str = "a request creates at most 10000 partitions: send several requests";
+
 pub(crate) fn handle<S: Storage>(context: &Context<S>, call: Call, request: CreateTopicsRequest) -> Reply {
     let context = context.clone();
     Reply::Later(Box::pin(answer(context, call, request)))
@@ -34,18 +38,31 @@ async fn answer<S: Storage>(
     for topic in &request.topics {
         *times.entry(topic.name.clone()).or_default() += 1;
     }
-    let mut topics: Vec<CreatableTopicResult> = Vec::with_capacity(request.topics.len());
+    let too_many = partitions(&context, &request) > REQUEST_PARTITIONS_MAX;
+    let mut topics: Vec<CreatableTopicResult> = Vec::with_capacity(times.len());
     for topic in &request.topics {
-        if times.get(&topic.name).is_some_and(|times| *times > 1) {
-            if !topics.iter().any(|result| result.name == topic.name) {
-                topics.push(failed(topic, ErrorCode::INVALID_REQUEST, "the topic is named more than once"));
-            }
-            continue;
-        }
-        topics.push(create(&context, topic, request.validate_only).await);
+        // A name that is there several times is answered at the first.
+        let times = times.remove(&topic.name).unwrap_or_default();
+        topics.push(match times {
+            0 => continue,
+            _ if too_many => failed(topic, ErrorCode::POLICY_VIOLATION, TOO_MANY_PARTITIONS),
+            1 => create(&context, topic, request.validate_only).await,
+            _ => failed(topic, ErrorCode::INVALID_REQUEST, "the topic is named more than once"),
+        });
     }
     let response = CreateTopicsResponse { topics, ..CreateTopicsResponse::default() };
     frame(call.correlation_id, call.version, &response)
+}
+
+/// How many partitions the topics of a request have together; each topic counts as one at least.
+fn partitions<S: Storage>(context: &Context<S>, request: &CreateTopicsRequest) -> u64 {
+    let default = context.broker().settings().num_partitions;
+    let of = |topic: &CreatableTopic| match topic.num_partitions {
+        _ if !topic.assignments.is_empty() => topic.assignments.len() as u64,
+        -1 => default.into(),
+        given => u64::try_from(given).unwrap_or(0).max(1),
+    };
+    request.topics.iter().map(of).sum()
 }
 
 async fn create<S: Storage>(
@@ -113,16 +130,10 @@ fn domain_request<S: Storage>(
             let why = "an assignment names each partition from 0 on once, and this broker alone";
             return Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
         }
-        let partitions = u32::try_from(indexes.len()).ok();
+        let partitions = i32::try_from(indexes.len()).ok();
         return Ok(TopicRequest { name, partitions, replication_factor: Some(1), settings });
     }
-    let partitions = match topic.num_partitions {
-        -1 => None,
-        count => match u32::try_from(count) {
-            Ok(count) if count > 0 => Some(count),
-            _ => return Err((ErrorCode::INVALID_PARTITIONS, "a topic has at least one partition")),
-        },
-    };
+    let partitions = (topic.num_partitions != -1).then_some(topic.num_partitions);
     let replication_factor = (topic.replication_factor != -1).then_some(topic.replication_factor);
     Ok(TopicRequest { name, partitions, replication_factor, settings })
 }
@@ -132,8 +143,6 @@ fn failed(topic: &CreatableTopic, error_code: ErrorCode, why: &str) -> Creatable
         name: topic.name.clone(),
         error_code,
         error_message: Some(why.into()),
-        num_partitions: -1,
-        replication_factor: -1,
         ..CreatableTopicResult::default()
     }
 }

@@ -1,7 +1,10 @@
 //! DeleteTopics (20), versions 1 to 6: by name, or by id from version 6 on.
 
+use std::collections::HashMap;
+
+use ottla_engine::DeleteError;
 use ottla_protocol::{
-    EncodeError, ErrorCode, Str,
+    EncodeError, ErrorCode, Str, Uuid,
     messages::delete_topics::{
         DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
     },
@@ -28,35 +31,73 @@ async fn answer<S: Storage>(
     let by_name = |name: Str| DeleteTopicState { name: Some(name), ..DeleteTopicState::default() };
     let asked: Vec<_> =
         request.topics.into_iter().chain(request.topic_names.into_iter().map(by_name)).collect();
-    let mut responses = Vec::with_capacity(asked.len());
+    let mut times: HashMap<(Option<Str>, Uuid), usize> = HashMap::new();
+    for topic in &asked {
+        *times.entry((topic.name.clone(), topic.topic_id)).or_default() += 1;
+    }
+    let mut responses = Vec::with_capacity(times.len());
     for topic in asked {
-        responses.push(delete(&context, topic).await);
+        // A topic that is there several times is answered at the first.
+        let times = times.remove(&(topic.name.clone(), topic.topic_id)).unwrap_or_default();
+        let deleted = match times {
+            0 => continue,
+            1 => delete(&context, call, &topic).await,
+            _ => Err((ErrorCode::INVALID_REQUEST, "the topic is named more than once".into())),
+        };
+        responses.push(result(topic, deleted));
     }
     let response = DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() };
     frame(call.correlation_id, call.version, &response)
 }
 
-async fn delete<S: Storage>(context: &Context<S>, asked: DeleteTopicState) -> DeletableTopicResult {
-    let topics = context.broker().topics();
+/// Deletes a topic, and returns its name and id.
+async fn delete<S: Storage>(
+    context: &Context<S>,
+    call: Call,
+    asked: &DeleteTopicState,
+) -> Result<(Str, Uuid), (ErrorCode, String)> {
+    let broker = context.broker();
+    if !broker.settings().delete_topics {
+        let error = DeleteError::SwitchedOff;
+        // Clients of older versions do not know the error that says so.
+        let code = if call.version < 3 { ErrorCode::INVALID_REQUEST } else { errors::delete(&error) };
+        return Err((code, error.to_string()));
+    }
+    let topics = broker.topics();
     let (topic, unknown) = match &asked.name {
+        Some(_) if !asked.topic_id.is_zero() => {
+            let why = "a topic is deleted by name or by id, not by both";
+            return Err((ErrorCode::INVALID_REQUEST, why.into()));
+        }
         Some(name) => (topics.named(name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        None if asked.topic_id.is_zero() => {
+            return Err((ErrorCode::INVALID_REQUEST, "neither a name nor an id is given".into()));
+        }
         None => (topics.with_id(TopicId(asked.topic_id.into())), ErrorCode::UNKNOWN_TOPIC_ID),
     };
-    let mut result = DeletableTopicResult {
-        name: asked.name,
-        topic_id: asked.topic_id,
-        ..DeletableTopicResult::default()
-    };
-    let Some(topic) = topic else {
-        result.error_code = unknown;
-        result.error_message = Some("there is no such topic".into());
-        return result;
-    };
-    result.name = Some(topic.name.as_str().into());
-    result.topic_id = topic.id.0.into();
-    if let Err(error) = context.broker().delete(topic.id).await {
-        result.error_code = errors::delete(&error);
-        result.error_message = Some(error.to_string().into());
+    let topic = topic.ok_or_else(|| (unknown, DeleteError::Unknown.to_string()))?;
+    match broker.delete(topic.id).await {
+        Ok(()) => Ok((topic.name.as_str().into(), topic.id.0.into())),
+        // Another client was faster.
+        Err(error @ DeleteError::Unknown) => Err((unknown, error.to_string())),
+        Err(error) => Err((errors::delete(&error), error.to_string())),
     }
-    result
+}
+
+fn result(
+    asked: DeleteTopicState,
+    deleted: Result<(Str, Uuid), (ErrorCode, String)>,
+) -> DeletableTopicResult {
+    match deleted {
+        Ok((name, topic_id)) => {
+            DeletableTopicResult { name: Some(name), topic_id, ..DeletableTopicResult::default() }
+        }
+        Err((error_code, why)) => DeletableTopicResult {
+            name: asked.name,
+            topic_id: asked.topic_id,
+            error_code,
+            error_message: Some(why.into()),
+            ..DeletableTopicResult::default()
+        },
+    }
 }

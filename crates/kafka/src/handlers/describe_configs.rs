@@ -1,6 +1,8 @@
 //! DescribeConfigs (32), versions 1 to 4: the settings of topics, with their sources, synonyms and
 //! documentation. Other resources answer INVALID_REQUEST.
 
+use std::collections::HashSet;
+
 use ottla_engine::settings::{Described, Kind, Source, describe_topic};
 use ottla_protocol::{
     ErrorCode, Str,
@@ -39,7 +41,11 @@ pub(crate) fn handle<S: Storage>(
         }
         result
     };
-    let results = request.resources.iter().map(describe).collect();
+    // Each is answered once, however often it is named: an answer is far longer than what asks for it.
+    let mut named = HashSet::new();
+    let resources =
+        request.resources.iter().filter(|it| named.insert((it.resource_type, &*it.resource_name)));
+    let results = resources.map(describe).collect();
     let response = DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() };
     Ok(Reply::Now(frame(call.correlation_id, call.version, &response)?))
 }
@@ -50,7 +56,10 @@ fn look<S: Storage>(
     resource: &DescribeConfigsResource,
 ) -> Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, &'static str)> {
     if resource.resource_type != TOPIC {
-        return Err((ErrorCode::INVALID_REQUEST, "only the settings of topics can be described"));
+        return Err((
+            ErrorCode::INVALID_REQUEST,
+            "only the settings of topics can be described by this broker",
+        ));
     }
     let topics = context.broker().topics();
     let Some(topic) = topics.named(&resource.resource_name) else {
@@ -98,16 +107,15 @@ pub(crate) fn source_id(source: Source) -> i8 {
 
 /// Kafka's number for the type of a setting.
 fn kind_id(kind: Kind) -> i8 {
-    match kind.kafka_name() {
-        "BOOLEAN" => 1,
-        "STRING" => 2,
-        "INT" => 3,
-        "SHORT" => 4,
-        "LONG" => 5,
-        "DOUBLE" => 6,
-        "LIST" => 7,
-        "CLASS" => 8,
-        "PASSWORD" => 9,
-        _ => 0,
+    match kind {
+        Kind::Boolean => 1,
+        Kind::String => 2,
+        Kind::Int => 3,
+        Kind::Short => 4,
+        Kind::Long | Kind::Size => 5,
+        Kind::Double => 6,
+        Kind::List => 7,
+        Kind::Class => 8,
+        Kind::Password => 9,
     }
 }

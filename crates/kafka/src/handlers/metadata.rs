@@ -1,7 +1,8 @@
 //! Metadata (3), versions 0 to 13: this broker, and the topics there are. Topics may be asked for by id from
-//! version 10 on. A topic that is created by this call is ready in its answer.
+//! version 12 on: versions 10 and 11 have the field, and Kafka refuses its use. A topic that is created by this
+//! call is ready in its answer.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use ottla_engine::{CreateError, Topic};
 use ottla_protocol::{
@@ -21,6 +22,9 @@ use crate::{
     reply::{Frame, Reply, frame},
 };
 
+/// The first version in which a topic may be asked for by its id.
+const BY_ID_FROM: i16 = 12;
+
 pub(crate) fn handle<S: Storage>(context: &Context<S>, call: Call, request: MetadataRequest) -> Reply {
     let context = context.clone();
     Reply::Later(Box::pin(answer(context, call, request)))
@@ -39,13 +43,23 @@ async fn answer<S: Storage>(
     if all {
         topics.extend(context.broker().topics().all().map(|topic| describe(&context, topic, operations)));
     }
+    // Each is answered once, however often it is named: an answer is far longer than what asks for it.
+    let mut named = HashSet::new();
     for asked in request.topics.unwrap_or_default() {
-        let found = find(&context, &asked, request.allow_auto_topic_creation).await;
+        if !named.insert((asked.name.clone(), asked.topic_id)) {
+            continue;
+        }
+        let found = if call.version < BY_ID_FROM && (asked.name.is_none() || !asked.topic_id.is_zero()) {
+            Err(ErrorCode::INVALID_REQUEST)
+        } else {
+            find(&context, &asked, request.allow_auto_topic_creation).await
+        };
         topics.push(match found {
             Ok(topic) => describe(&context, &topic, operations),
             Err(error_code) => MetadataResponseTopic {
                 error_code,
-                name: asked.name,
+                // A name cannot be null in the answer either.
+                name: if call.version < BY_ID_FROM { asked.name.or(Some(Str::EMPTY)) } else { asked.name },
                 topic_id: asked.topic_id,
                 topic_authorized_operations: OPERATIONS_UNKNOWN,
                 ..MetadataResponseTopic::default()
@@ -75,9 +89,12 @@ async fn find<S: Storage>(
     may_create: bool,
 ) -> Result<Arc<Topic<S>>, ErrorCode> {
     let broker = context.broker();
-    let Some(name) = &asked.name else {
-        let id = TopicId(asked.topic_id.into());
-        return broker.topics().with_id(id).cloned().ok_or(ErrorCode::UNKNOWN_TOPIC_ID);
+    let name = match &asked.name {
+        Some(name) if asked.topic_id.is_zero() => name,
+        _ => {
+            let id = TopicId(asked.topic_id.into());
+            return broker.topics().with_id(id).cloned().ok_or(ErrorCode::UNKNOWN_TOPIC_ID);
+        }
     };
     if let Some(topic) = broker.topics().named(name) {
         return Ok(topic.clone());

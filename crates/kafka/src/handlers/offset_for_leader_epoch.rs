@@ -8,9 +8,9 @@ use ottla_protocol::{
     },
 };
 use ottla_records::LeaderEpoch;
-use ottla_storage::{Log, Storage};
+use ottla_storage::Storage;
 
-use super::check_epoch;
+use super::{check_epoch, end_of_epoch};
 use crate::{
     context::{Call, Context},
     dispatch::RequestError,
@@ -57,7 +57,7 @@ fn look<S: Storage>(
     if let Err(error_code) = check_epoch(context, asked.current_leader_epoch) {
         return EpochEndOffset { error_code, ..answer };
     }
-    match log.end_of_epoch(LeaderEpoch(asked.leader_epoch)) {
+    match end_of_epoch(context, log, LeaderEpoch(asked.leader_epoch)) {
         Some(end) => EpochEndOffset { leader_epoch: end.epoch.0, end_offset: end.end_offset.0, ..answer },
         None => answer,
     }

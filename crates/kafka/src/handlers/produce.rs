@@ -1,16 +1,19 @@
 //! Produce (0), versions 3 to 13: appends one record batch for each partition. Topics are named by id from
-//! version 13 on. Answered once all of it is durable; with acks=0 not at all. Transactions are not there.
+//! version 13 on, and batches may be compressed with zstd from version 7 on. Answered once all of it is durable;
+//! with acks=0 not at all, so that an error closes the connection. Transactions are not there.
 
 use std::sync::Arc;
 
-use ottla_engine::Topic;
+use bytes::Bytes;
+use ottla_engine::{ProduceError, Topic};
 use ottla_protocol::{
     EncodeError, ErrorCode, Records, Str, Uuid,
     messages::produce::{
-        PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
+        BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
+        ProduceResponse, TopicProduceData, TopicProduceResponse,
     },
 };
-use ottla_records::TopicId;
+use ottla_records::{BatchError, BatchHeader, Compression, TopicId};
 use ottla_storage::{AppendError, Appended, Storage, Ticket};
 
 use crate::{
@@ -20,10 +23,26 @@ use crate::{
     reply::{Frame, Reply, frame},
 };
 
+/// The first version that names topics by id.
+const BY_ID_FROM: i16 = 13;
+/// The first version whose clients know zstd (KIP-110).
+const ZSTD_FROM: i16 = 7;
+
 /// What has become of a partition's batch so far.
-enum Outcome {
-    Refused(ErrorCode, String),
-    Waiting(Ticket),
+type Outcome = Result<Ticket, Refusal>;
+
+/// Why a batch was not taken.
+struct Refusal {
+    code: ErrorCode,
+    why: String,
+    /// The record because of which.
+    record: Option<(u32, String)>,
+}
+
+impl Refusal {
+    fn new(code: ErrorCode, why: impl Into<String>) -> Self {
+        Self { code, why: why.into(), record: None }
+    }
 }
 
 /// A topic whose batches were started. Nothing of the request's bytes is kept for it.
@@ -38,52 +57,88 @@ pub(crate) fn handle<S: Storage>(
     call: Call,
     request: ProduceRequest,
 ) -> Result<Reply, RequestError> {
-    let refusal = if request.transactional_id.is_some() {
-        Some((ErrorCode::INVALID_REQUEST, "transactions are not supported by this broker"))
-    } else if !(-1..=1).contains(&request.acks) {
-        Some((ErrorCode::INVALID_REQUIRED_ACKS, "acks is 0, 1 or -1 (all)"))
-    } else {
-        None
-    };
+    let (acks, transactional) = (request.acks, request.transactional_id.is_some());
     let topics = context.broker().topics();
-    let mut started = Vec::with_capacity(request.topic_data.len());
-    for data in request.topic_data {
-        let topic = if call.version >= 13 {
-            topics.with_id(TopicId(data.topic_id.into()))
-        } else {
-            topics.named(&data.name)
+    let start = |data: TopicProduceData| {
+        let topic = match call.version {
+            BY_ID_FROM.. => topics.with_id(TopicId(data.topic_id.into())),
+            _ => topics.named(&data.name),
         };
-        let unknown = if call.version >= 13 {
-            ErrorCode::UNKNOWN_TOPIC_ID
-        } else {
-            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
-        };
-        let start = |partition: &PartitionProduceData| match (refusal, topic) {
-            (Some((code, why)), _) => Outcome::Refused(code, why.into()),
-            (None, None) => Outcome::Refused(unknown, "there is no such topic".into()),
-            (None, Some(topic)) => append(context, topic, partition),
+        let start = |partition: &PartitionProduceData| {
+            if transactional {
+                return Err(Refusal::new(ErrorCode::INVALID_REQUEST, NO_TRANSACTIONS));
+            }
+            let topic = topic.ok_or_else(|| Refusal::new(unknown(call), "there is no such topic"))?;
+            if !(-1..=1).contains(&acks) {
+                let why = format!("acks is {acks}, and must be 0, 1 or -1 (all)");
+                return Err(Refusal::new(ErrorCode::INVALID_REQUIRED_ACKS, why));
+            }
+            append(context, call, topic, partition)
         };
         let outcomes =
             data.partition_data.iter().map(|partition| (partition.index, start(partition))).collect();
-        started.push(Started { name: data.name.detached(), topic_id: data.topic_id, outcomes });
-    }
-    if request.acks == 0 {
-        return Ok(Reply::Nothing);
+        Started { name: data.name.detached(), topic_id: data.topic_id, outcomes }
+    };
+    let started: Vec<Started> = request.topic_data.into_iter().map(start).collect();
+    if acks == 0 {
+        return unanswered(&started);
     }
     Ok(Reply::Appended(Box::pin(answer(call, started))))
 }
 
+const NO_TRANSACTIONS: &str = "transactions are not supported by this broker";
+
+/// The code for a topic that is not there.
+fn unknown(call: Call) -> ErrorCode {
+    match call.version {
+        BY_ID_FROM.. => ErrorCode::UNKNOWN_TOPIC_ID,
+        _ => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+    }
+}
+
 fn append<S: Storage>(
     context: &Context<S>,
+    call: Call,
     topic: &Arc<Topic<S>>,
     partition: &PartitionProduceData,
 ) -> Outcome {
     let Records::Bytes(bytes) = &partition.records else {
-        return Outcome::Refused(ErrorCode::INVALID_RECORD, "the partition has no records".into());
+        return Err(Refusal::new(ErrorCode::INVALID_RECORD, "the partition has no records"));
     };
-    match context.door.append(topic, partition.index, bytes) {
-        Ok(ticket) => Outcome::Waiting(ticket),
-        Err(error) => Outcome::Refused(errors::produce(&error), error.to_string()),
+    check_offered(call, bytes)?;
+    context.door.append(topic, partition.index, bytes).map_err(|error| {
+        let record = match &error {
+            ProduceError::Batch(BatchError::Record { index, fault }) => Some((*index, fault.to_string())),
+            ProduceError::Batch(_) | ProduceError::UnknownPartition(_) => None,
+        };
+        Refusal { record, ..Refusal::new(errors::produce(&error), error.to_string()) }
+    })
+}
+
+/// Refuses what a batch may be in Kafka, but not in this broker or in this version of the request. Whether it
+/// is a batch at all is found out later.
+fn check_offered(call: Call, bytes: &Bytes) -> Result<(), Refusal> {
+    let Ok(header) = BatchHeader::parse(bytes) else { return Ok(()) };
+    if header.is_transactional() {
+        return Err(Refusal::new(ErrorCode::INVALID_REQUEST, NO_TRANSACTIONS));
+    }
+    if call.version < ZSTD_FROM && matches!(header.compression(), Ok(Compression::Zstd)) {
+        let why = format!("zstd needs version {ZSTD_FROM} of the request: update the client");
+        return Err(Refusal::new(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE, why));
+    }
+    Ok(())
+}
+
+/// The reply to acks=0: nothing, or the end of the connection.
+fn unanswered(started: &[Started]) -> Result<Reply, RequestError> {
+    let outcomes = started.iter().flat_map(|topic| &topic.outcomes);
+    let mut refused =
+        outcomes.filter_map(|(index, outcome)| outcome.as_ref().err().map(|refusal| (index, refusal)));
+    match refused.next() {
+        Some((index, Refusal { code, why, .. })) => {
+            Err(RequestError::Unanswered(format!("partition {index}: {code}: {why}")))
+        }
+        None => Ok(Reply::Nothing),
     }
 }
 
@@ -93,8 +148,8 @@ async fn answer(call: Call, started: Vec<Started>) -> Result<Frame, EncodeError>
         let mut partition_responses = Vec::with_capacity(outcomes.len());
         for (index, outcome) in outcomes {
             partition_responses.push(match outcome {
-                Outcome::Refused(code, why) => refused(index, code, &why),
-                Outcome::Waiting(ticket) => appended(index, ticket.await),
+                Err(refusal) => refused(index, refusal),
+                Ok(ticket) => appended(call, index, ticket.await),
             });
         }
         responses.push(TopicProduceResponse {
@@ -108,7 +163,7 @@ async fn answer(call: Call, started: Vec<Started>) -> Result<Frame, EncodeError>
     frame(call.correlation_id, call.version, &response)
 }
 
-fn appended(index: i32, answer: Result<Appended, AppendError>) -> PartitionProduceResponse {
+fn appended(call: Call, index: i32, answer: Result<Appended, AppendError>) -> PartitionProduceResponse {
     match answer {
         Ok(appended) => PartitionProduceResponse {
             index,
@@ -117,15 +172,27 @@ fn appended(index: i32, answer: Result<Appended, AppendError>) -> PartitionProdu
             log_start_offset: appended.log_start.0,
             ..PartitionProduceResponse::default()
         },
-        Err(error) => refused(index, errors::append(&error), &error.to_string()),
+        Err(error) => {
+            let code = match &error {
+                AppendError::Deleted => unknown(call),
+                error => errors::append(error),
+            };
+            refused(index, Refusal::new(code, error.to_string()))
+        }
     }
 }
 
-fn refused(index: i32, error_code: ErrorCode, why: &str) -> PartitionProduceResponse {
+fn refused(index: i32, Refusal { code, why, record }: Refusal) -> PartitionProduceResponse {
+    let record_error = |(index, why): (u32, String)| BatchIndexAndErrorMessage {
+        batch_index: i32::try_from(index).unwrap_or(i32::MAX),
+        batch_index_error_message: Some(Str::from(why)),
+        ..BatchIndexAndErrorMessage::default()
+    };
     PartitionProduceResponse {
         index,
-        error_code,
+        error_code: code,
         base_offset: -1,
+        record_errors: record.map(record_error).into_iter().collect(),
         error_message: Some(why.into()),
         ..PartitionProduceResponse::default()
     }
