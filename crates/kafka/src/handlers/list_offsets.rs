@@ -19,6 +19,8 @@ use crate::{
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
+/// The first version whose response has the leader epoch; the others cannot be written with one.
+const LEADER_EPOCH: i16 = 4;
 
 pub(crate) fn handle<S: Storage>(
     context: &Context<S>,
@@ -30,7 +32,11 @@ pub(crate) fn handle<S: Storage>(
         let topic = topics.named(&asked.name);
         let partition = |asked: &ListOffsetsPartition| {
             let log = topic.and_then(|topic| topic.partition(asked.partition_index));
-            look(context, log.map(|log| log.as_ref()), asked)
+            let mut answer = look(context, log.map(|log| log.as_ref()), asked);
+            if call.version < LEADER_EPOCH {
+                answer.leader_epoch = ListOffsetsPartitionResponse::default().leader_epoch;
+            }
+            answer
         };
         ListOffsetsTopicResponse {
             name: asked.name.clone(),
