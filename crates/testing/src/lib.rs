@@ -8,5 +8,5 @@ mod power_cut;
 mod sim_disk;
 
 pub use failing_disk::{FailingDisk, Failure};
-pub use power_cut::{Forget, PowerCut};
+pub use power_cut::{Forgets, NOTHING, PowerCut, Recording};
 pub use sim_disk::{Image, Op, SimDisk};
