@@ -14,5 +14,5 @@ mod sim_disk;
 pub use broker::{Setup, TestBroker};
 pub use client::{Sent, TestClient};
 pub use failing_disk::{FailingDisk, Failure};
-pub use power_cut::{Forget, PowerCut};
+pub use power_cut::{Forgets, NOTHING, PowerCut, Recording};
 pub use sim_disk::{Image, Op, SimDisk};

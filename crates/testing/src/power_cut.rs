@@ -4,7 +4,10 @@
 //! missing or torn at sectors, in any combination; so may any change of a directory that was not synced. An
 //! operation that was in flight when the power failed may have happened in part.
 
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
+};
 
 use ottla_storage::{Random, SeededRandom};
 
@@ -13,50 +16,104 @@ use crate::sim_disk::{Data, Image, Inode, Op};
 /// The unit in which a write may be torn.
 const SECTOR: usize = 512;
 
-/// A kind of sync that is taken as if the program under test had forgotten it, to see that the test notices.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Forget {
-    /// None.
-    Nothing,
-    /// Syncs of a file's data, and of the whole file system.
-    FileSyncs,
-    /// Syncs of directories, and of the whole file system.
-    DirSyncs,
-    /// That writes to durable files are durable.
-    DurableWrites,
+/// What was done to a disk: what it held at first, durably, and every operation since.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    base: Image,
+    ops: Vec<Op>,
+    /// For each operation the file or directory that it is about, by its name then; empty where there is none.
+    paths: Vec<PathBuf>,
+}
+
+/// Says of an operation on a file or directory that it shall be taken as if the program under test had forgotten
+/// to make it durable: a sync does nothing then, and a durable write is like any other.
+pub type Forgets<'a> = &'a (dyn Fn(&Op, &Path) -> bool + Sync);
+
+/// Forgets nothing.
+pub const NOTHING: Forgets<'static> = &|_, _| false;
+
+impl Recording {
+    /// These operations on a disk that held `base`.
+    pub fn new(base: Image, ops: Vec<Op>) -> Self {
+        let mut names: HashMap<Inode, PathBuf> =
+            base.names.iter().filter_map(|(path, inode)| Some(((*inode)?, path.clone()))).collect();
+        let mut paths = Vec::with_capacity(ops.len());
+        for op in &ops {
+            let path = match op {
+                Op::Write { inode, .. } | Op::SetLen { inode, .. } | Op::Sync { inode } => {
+                    names.get(inode).cloned().unwrap_or_default()
+                }
+                Op::Create { path, inode } => {
+                    names.insert(*inode, path.clone());
+                    path.clone()
+                }
+                Op::Rename(from, to) => {
+                    for path in names.values_mut() {
+                        if let Ok(rest) = path.strip_prefix(from) {
+                            *path = if rest.as_os_str().is_empty() { to.clone() } else { to.join(rest) };
+                        }
+                    }
+                    from.clone()
+                }
+                Op::CreateDir(path) | Op::Remove(path) | Op::RemoveDir(path) | Op::SyncDir(path) => {
+                    path.clone()
+                }
+                Op::SyncFs | Op::Mark(_) => PathBuf::new(),
+            };
+            paths.push(path);
+        }
+        Self { base, ops, paths }
+    }
+
+    /// What the disk held at first.
+    pub fn base(&self) -> &Image {
+        &self.base
+    }
+
+    /// The operations, in their order.
+    pub fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// The operations with the file or directory that each is about.
+    pub fn iter(&self) -> impl Iterator<Item = (&Op, &Path)> {
+        self.ops.iter().zip(self.paths.iter().map(PathBuf::as_path))
+    }
 }
 
 /// A record of operations, cut at some point.
 #[derive(Debug)]
 pub struct PowerCut<'a> {
+    base: &'a Image,
     ops: &'a [Op],
     durable: Vec<bool>,
 }
 
 impl<'a> PowerCut<'a> {
     /// The power fails while the operation with index `at` is in flight.
-    pub fn new(record: &'a [Op], at: usize, forget: Forget) -> Self {
-        let ops = &record[..(at + 1).min(record.len())];
+    pub fn new(record: &'a Recording, at: usize, forgets: Forgets<'_>) -> Self {
+        let ops = &record.ops[..(at + 1).min(record.ops.len())];
         let completed = &ops[..ops.len().saturating_sub(1)];
         let mut durable = vec![false; ops.len()];
         let (mut synced_files, mut synced_dirs): (HashSet<Inode>, HashSet<&Path>) = Default::default();
         let mut all = false;
         for (index, op) in completed.iter().enumerate().rev() {
+            let forgotten = forgets(op, &record.paths[index]);
             durable[index] = match op {
-                Op::Sync { inode } if forget != Forget::FileSyncs => {
+                Op::Sync { inode } if !forgotten => {
                     synced_files.insert(*inode);
                     true
                 }
-                Op::SyncDir(path) if forget != Forget::DirSyncs => {
+                Op::SyncDir(path) if !forgotten => {
                     synced_dirs.insert(path);
                     true
                 }
-                Op::SyncFs if forget == Forget::Nothing || forget == Forget::DurableWrites => {
+                Op::SyncFs if !forgotten => {
                     all = true;
                     true
                 }
                 Op::Write { inode, durable, .. } => {
-                    all || synced_files.contains(inode) || (*durable && forget != Forget::DurableWrites)
+                    all || synced_files.contains(inode) || (*durable && !forgotten)
                 }
                 Op::SetLen { inode, .. } => all || synced_files.contains(inode),
                 Op::Create { path, .. } | Op::CreateDir(path) | Op::Remove(path) | Op::RemoveDir(path) => {
@@ -66,7 +123,7 @@ impl<'a> PowerCut<'a> {
                 Op::Sync { .. } | Op::SyncDir(_) | Op::SyncFs | Op::Mark(_) => true,
             };
         }
-        Self { ops, durable }
+        Self { base: &record.base, ops, durable }
     }
 
     /// The marks that were set before the cut.
@@ -81,8 +138,7 @@ impl<'a> PowerCut<'a> {
     pub fn image(&self, root: &Path, seed: u64) -> Image {
         let random = SeededRandom::new(seed);
         let policy = random.next_u64() % 4;
-        let mut image = Image::default();
-        image.names.insert(root.to_path_buf(), None);
+        let mut image = self.base.clone();
         for (op, durable) in self.ops.iter().zip(&self.durable) {
             let whole = match policy {
                 0 => false,

@@ -12,6 +12,8 @@ use std::{
 use ottla_storage::{Access, BLOCK, Disk, DiskFile, FileKind};
 use parking_lot::Mutex;
 
+use crate::power_cut::Recording;
+
 /// A file apart from its names.
 pub type Inode = usize;
 
@@ -97,11 +99,17 @@ pub struct Image {
     pub contents: HashMap<Inode, Vec<u8>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     image: Image,
     next_inode: Inode,
-    record: Option<Vec<Op>>,
+    record: Option<Record>,
+}
+
+#[derive(Debug)]
+struct Record {
+    base: Image,
+    ops: Vec<Op>,
 }
 
 /// A disk in memory.
@@ -115,13 +123,23 @@ impl SimDisk {
     pub fn recording(root: &Path) -> Self {
         let mut image = Image::default();
         image.names.insert(root.to_path_buf(), None);
-        Self { state: Arc::new(Mutex::new(State { image, next_inode: 0, record: Some(Vec::new()) })) }
+        Self::recording_on(image)
+    }
+
+    /// A disk that holds this already, durably, and records what is done to it from now on.
+    pub fn recording_on(image: Image) -> Self {
+        let record = Record { base: image.clone(), ops: Vec::new() };
+        Self::new(image, Some(record))
     }
 
     /// A disk that holds this, and records nothing.
     pub fn from_image(image: Image) -> Self {
+        Self::new(image, None)
+    }
+
+    fn new(image: Image, record: Option<Record>) -> Self {
         let next_inode = image.contents.keys().max().map_or(0, |inode| inode + 1);
-        Self { state: Arc::new(Mutex::new(State { image, next_inode, record: None })) }
+        Self { state: Arc::new(Mutex::new(State { image, next_inode, record })) }
     }
 
     /// Notes in the record that something has happened by now.
@@ -129,9 +147,14 @@ impl SimDisk {
         self.state.lock().note(Op::Mark(what));
     }
 
-    /// What was recorded so far.
-    pub fn record(&self) -> Vec<Op> {
-        self.state.lock().record.clone().unwrap_or_default()
+    /// What was recorded so far; nothing for a disk that does not record.
+    pub fn record(&self) -> Recording {
+        let state = self.state.lock();
+        let (base, ops) = match &state.record {
+            Some(record) => (record.base.clone(), record.ops.clone()),
+            None => (state.image.clone(), Vec::new()),
+        };
+        Recording::new(base, ops)
     }
 
     /// What the disk holds now.
@@ -149,7 +172,7 @@ impl fmt::Debug for SimDisk {
 impl State {
     fn note(&mut self, op: Op) {
         if let Some(record) = &mut self.record {
-            record.push(op);
+            record.ops.push(op);
         }
     }
 }

@@ -12,11 +12,11 @@ use std::{
 use bytes::Bytes;
 use ottla_records::{BatchBuilder, BatchHeader, Batches, LogId, NewRecord, TimestampMs};
 use ottla_storage::{
-    AppendError, Appended, Appender, DeliveryReceiver, Disk, Log, LogSettings, Produced, Read, ReadPiece,
-    ReadRequest, SeededRandom, Stamp, SystemClock, Ticket,
+    AppendError, Appended, Appender, Clock, DeliveryReceiver, Disk, Log, LogSettings, Produced, Read,
+    ReadPiece, ReadRequest, SeededRandom, Stamp, SystemClock, Ticket,
 };
 use ottla_storage_local::{
-    KnownLogs, LocalAppender, LocalLog, LogStore, OpenError, Options, RealDisk, World,
+    GoneHandler, KnownLogs, LocalAppender, LocalLog, LogStore, OpenError, Options, RealDisk, World,
 };
 
 pub struct Store {
@@ -64,15 +64,27 @@ impl Store {
         known: &KnownLogs,
         options: &Options,
     ) -> Result<Self, OpenError> {
+        Self::beside(disk, Arc::new(SystemClock::new()), root, known, options, Box::new(|_| {}))
+    }
+
+    /// With a clock, and with somebody who hears of each deleted log of which nothing is left.
+    pub fn beside(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        root: &Path,
+        known: &KnownLogs,
+        options: &Options,
+        gone: GoneHandler,
+    ) -> Result<Self, OpenError> {
         let faults = Arc::new(Mutex::new(Vec::new()));
         let heard = faults.clone();
         let world = World {
             disk,
-            clock: Arc::new(SystemClock::new()),
+            clock,
             random: Arc::new(SeededRandom::new(1)),
             faults: Arc::new(move |fault: &str| heard.lock().unwrap().push(fault.to_owned())),
         };
-        let store = LogStore::open(world, root, known, options, Box::new(|_| {}))?;
+        let store = LogStore::open(world, root, known, options, gone)?;
         let (appender, deliveries) = store.appender();
         Ok(Self { store, appender, deliveries, faults })
     }
