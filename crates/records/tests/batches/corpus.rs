@@ -6,7 +6,7 @@ mod files;
 use ottla_records::batch::{APPEND_TIME_FLAG, DELETE_HORIZON_FLAG, MAGIC_AT};
 
 use crate::checks::check_batches;
-use crate::forge::{valid, with, with_payload};
+use crate::forge::{fix_crc, valid, with, with_payload};
 use crate::golden;
 use files::{check_seed, replay};
 
@@ -19,6 +19,9 @@ fn batches_of_the_corpus_are_handled() {
 #[test]
 fn seeds_exist_for_every_kind_of_batch() {
     let valid = valid();
+    let mut latest = with_payload(1, &[12, 0, 0, 0, 1, 1, 0]);
+    latest[27..43].copy_from_slice(&[i64::MAX.to_be_bytes(); 2].concat());
+    fix_crc(&mut latest);
     let attributes = |flags: i16| with(21, &flags.to_be_bytes());
     for (name, bytes) in [
         ("plain", golden::bytes(golden::PLAIN).to_vec()),
@@ -39,6 +42,7 @@ fn seeds_exist_for_every_kind_of_batch() {
         ("no-codec", attributes(7)),
         ("append-time", attributes(APPEND_TIME_FLAG)),
         ("delete-horizon", attributes(DELETE_HORIZON_FLAG)),
+        ("greatest-timestamp", latest),
         ("format-0", with(MAGIC_AT, &[0])),
         ("format-1", with(MAGIC_AT, &[1])),
     ] {
