@@ -15,8 +15,8 @@ pub const ELEMENT_BYTES_PER_BYTE: usize = 8;
 /// How many bytes of elements any message may reserve, however short it is.
 pub const ELEMENT_BYTES_MIN: usize = 64 * 1024;
 
-/// What a vector costs beside its elements: the allocator's own bookkeeping and rounding.
-const VECTOR_OVERHEAD_BYTES: usize = 16;
+/// What an allocation costs beside its bytes: the allocator's own bookkeeping and rounding.
+const ALLOCATION_OVERHEAD_BYTES: usize = 16;
 
 /// Where a message is read from.
 ///
@@ -57,8 +57,8 @@ impl<'a> Reader<'a> {
         self.frame.len() - self.after - self.rest.len()
     }
 
-    /// How many bytes arrays have reserved for their elements so far: what the decoded message holds beside
-    /// the frame itself.
+    /// How many bytes arrays and unknown tagged fields have reserved so far: what the decoded message holds
+    /// beside the frame itself.
     pub fn element_bytes(&self) -> usize {
         self.element_bytes_max - self.element_bytes_left
     }
@@ -221,7 +221,7 @@ impl<'a> Reader<'a> {
         if count == 0 {
             return Ok(());
         }
-        self.charge(count.saturating_mul(element_size).saturating_add(VECTOR_OVERHEAD_BYTES))
+        self.charge(count.saturating_mul(element_size).saturating_add(ALLOCATION_OVERHEAD_BYTES))
     }
 
     /// Counts memory against the element limit.
@@ -259,7 +259,7 @@ impl<'a> Reader<'a> {
         }
         let mut unknown = TaggedFields::default();
         let mut last = None;
-        for _ in 0..count {
+        for index in 0..count {
             let tag = self.unsigned_varint()?;
             if last >= Some(tag) {
                 return Err(self.error(DecodeErrorKind::TagOutOfOrder { tag }));
@@ -277,7 +277,14 @@ impl<'a> Reader<'a> {
                     return Err(self.error(DecodeErrorKind::TagTooLong { tag, count: self.rest.len() }));
                 }
             } else {
-                self.charge(TaggedFields::FIELD_BYTES)?;
+                if unknown.is_empty() {
+                    // All that follow may be unknown too. Growing with them would take more than what is counted.
+                    let left = count - index;
+                    self.charge(
+                        TaggedFields::capacity_bytes(left).saturating_add(2 * ALLOCATION_OVERHEAD_BYTES),
+                    )?;
+                    unknown = TaggedFields::with_capacity(left);
+                }
                 unknown.push(tag, self.frame.slice_ref(value));
             }
             self.rest = rest;

@@ -19,8 +19,15 @@ pub struct TaggedFields {
 struct List(Vec<(u32, Bytes)>);
 
 impl TaggedFields {
-    /// What one field takes in memory, at most: vectors grow by doubling.
-    pub(crate) const FIELD_BYTES: usize = 2 * size_of::<(u32, Bytes)>();
+    /// No fields yet, and room for so many.
+    pub(crate) fn with_capacity(count: usize) -> Self {
+        Self { fields: Some(Box::new(List(Vec::with_capacity(count)))) }
+    }
+
+    /// What room for so many fields takes in memory.
+    pub(crate) fn capacity_bytes(count: usize) -> usize {
+        size_of::<List>().saturating_add(count.saturating_mul(size_of::<(u32, Bytes)>()))
+    }
 
     /// How many there are.
     #[inline]

@@ -192,7 +192,7 @@ fn check_records(header: BatchHeader, payload: &[u8], limits: &ProduceLimits) ->
     if !rest.is_empty() {
         return Err(BatchError::AfterLastRecord { extra: rest.len(), count: header.record_count });
     }
-    // With `max` at its start no record has a timestamp at or above 0; with `min` at its start none has any.
-    let min_timestamp = if min == i64::MAX { TimestampMs::NONE } else { TimestampMs(min) };
+    // With both at their start no record has a timestamp. One that has none counts for neither.
+    let min_timestamp = if min > max { TimestampMs::NONE } else { TimestampMs(min) };
     Ok(Checked { header, min_timestamp, max_timestamp: TimestampMs(max) })
 }

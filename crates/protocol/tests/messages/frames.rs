@@ -6,8 +6,9 @@ use kafka_protocol::{
     protocol::{Decodable, Encodable, StrBytes},
 };
 use ottla_protocol::{
-    ApiKey, DecodeErrorKind, EncodeErrorKind, Encoder, ErrorCode, Message, Piece, Records, RequestFrame, Str,
-    decode_correlation_id, decode_response, encode_request, encode_response,
+    ApiKey, DecodeErrorKind, EncodeErrorKind, Encoder, ErrorCode, Message, Piece, Records, RequestFrame,
+    RequestHeader, ResponseHeader, Str, TaggedFields, decode_correlation_id, decode_response, encode_request,
+    encode_response,
     messages::{
         api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse},
         fetch::{FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData},
@@ -72,6 +73,35 @@ fn response_headers_are_those_of_kafka_protocol() {
         let (header, response) = decode_response::<ProduceResponse>(&bytes, version).unwrap();
         assert_eq!((header.correlation_id, response), (-5, ProduceResponse::default()));
     }
+}
+
+#[test]
+fn unknown_tagged_fields_of_headers_survive() {
+    let mut unknown_tagged_fields = TaggedFields::default();
+    for (tag, value) in
+        [(0, Bytes::new()), (1, Bytes::from(vec![9; 300])), (u32::MAX, Bytes::from_static(b"x"))]
+    {
+        unknown_tagged_fields.insert(tag, value);
+    }
+    let header = RequestHeader {
+        api_key: ApiKey::METADATA,
+        api_version: 9,
+        correlation_id: 7,
+        client_id: None,
+        unknown_tagged_fields: unknown_tagged_fields.clone(),
+    };
+    let mut out = Encoder::new();
+    header.encode(&mut out, 2).unwrap();
+    MetadataRequest::default().encode(&mut out, 9).unwrap();
+    let received = RequestFrame::decode(&flat(&mut out)).unwrap();
+    assert_eq!(received.header, header);
+    assert_eq!(received.request::<MetadataRequest>().unwrap(), MetadataRequest::default());
+
+    let header = ResponseHeader { correlation_id: 7, unknown_tagged_fields };
+    header.encode(&mut out, 1).unwrap();
+    ProduceResponse::default().encode(&mut out, 9).unwrap();
+    let received = decode_response::<ProduceResponse>(&flat(&mut out), 9).unwrap();
+    assert_eq!(received, (header, ProduceResponse::default()));
 }
 
 /// Clients ask in the newest version that they know, and read the answer in version 0.

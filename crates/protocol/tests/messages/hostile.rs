@@ -14,7 +14,7 @@ use ottla_protocol::{
 };
 
 use crate::{
-    checks::{check_request, check_response, flat},
+    checks::flat,
     registry::{Failure, cases},
     schema::SCHEMAS,
     value::{self, Random},
@@ -59,18 +59,14 @@ fn damaged_messages_are_refused_or_stay_what_they_became() {
         for version in case.versions.clone() {
             for _ in 0..40 {
                 let value = value::random(schema, version, &mut random);
-                let mut bytes = [&case.key.0.to_be_bytes()[..], &version.to_be_bytes()].concat();
-                if case.is_request {
-                    bytes.extend([0, 0, 0, 1, 0xff, 0xff]);
-                    bytes.extend((version >= case.flexible_from).then_some(0));
-                }
+                let mut bytes = case.head(version);
                 let head = bytes.len() as u64;
                 bytes.extend(value::encode(schema, &value, version).unwrap());
                 for _ in 0..=random.below(3) {
                     let at = random.below(bytes.len() as u64).max(head.min(bytes.len() as u64 - 1)) as usize;
                     bytes[at] = [0, 0xff, 0x7f, random.next() as u8][random.below(4) as usize];
                 }
-                if case.is_request { check_request(&bytes) } else { check_response(&bytes) }
+                case.check(&bytes);
             }
         }
     }

@@ -7,14 +7,19 @@
 //! * [`facts`]: versions, keys and error codes are Kafka's.
 //! * [`frames`]: headers and frames.
 //! * [`hostile`]: bytes that are no message.
+//! * [`memory`]: what decoding allocates.
 //! * [`corpus`]: what the fuzzer found worth keeping.
 
+#[path = "../../../../fuzz/checks/allocations.rs"]
+mod allocations;
+#[path = "../../../../fuzz/checks/messages.rs"]
 mod checks;
 mod corpus;
 mod differential;
 mod facts;
 mod frames;
 mod hostile;
+mod memory;
 mod registry;
 mod schema;
 mod value;

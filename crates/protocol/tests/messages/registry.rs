@@ -7,7 +7,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, Message as TheirMessage};
 use ottla_protocol::{ApiKey, Encoder, Message, Request, Response};
 use thiserror::Error;
 
-use crate::checks::{flat, with_messages};
+use crate::checks::{check_request, check_response, flat, with_messages};
 
 /// A message.
 pub struct Case {
@@ -21,6 +21,25 @@ pub struct Case {
     /// The same by `kafka-protocol`.
     pub theirs: fn(&Bytes, i16, i16) -> Result<Bytes, Failure>,
     pub their_versions: RangeInclusive<i16>,
+}
+
+impl Case {
+    /// What stands before the message in the input of [`check`](Self::check): the header of a request, or the key,
+    /// the version and the header of a response.
+    pub fn head(&self, version: i16) -> Vec<u8> {
+        let mut bytes = [self.key.0.to_be_bytes(), version.to_be_bytes(), [0, 0], [0, 1]].concat();
+        if self.is_request {
+            bytes.extend([0, 1, b'c']);
+        }
+        let is_flexible = version >= self.flexible_from;
+        bytes.extend((is_flexible && (self.is_request || self.key != ApiKey::API_VERSIONS)).then_some(0));
+        bytes
+    }
+
+    /// What the fuzz target does with these bytes.
+    pub fn check(&self, bytes: &[u8]) {
+        if self.is_request { check_request(bytes) } else { check_response(bytes) }
+    }
 }
 
 /// Which half failed, and why.

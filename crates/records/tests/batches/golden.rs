@@ -17,7 +17,7 @@ use crate::forge::{OwnedRecord, with_payload};
 const NOW: i64 = 1_700_000_000_000;
 
 /// Three records at offset 1000, epoch 5: a key and a value; headers and no key; an empty key and no value.
-const PLAIN: &str = concat!(
+pub const PLAIN: &str = concat!(
     "00000000000003e8000000a80000000502cee6266f0000000000020000018bcfe568000000018bcfe568faffffffffff",
     "ffffffffffffffffff000000031c000000066b65790a76616c756500be0100f40302018c017878787878787878787878",
     "787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878",
@@ -25,18 +25,18 @@ const PLAIN: &str = concat!(
 );
 
 /// Producer 4000 in its epoch 3 commits at offset 42, says the coordinator of epoch 9.
-const COMMIT: &str = concat!(
+pub const COMMIT: &str = concat!(
     "000000000000002a0000004200000007023a9760040030000000000000018bcfe568000000018bcfe568000000000000",
     "000fa00003ffffffff000000012000000008000000010c00000000000900",
 );
 
 /// The same, but aborted.
-const ABORT: &str = concat!(
+pub const ABORT: &str = concat!(
     "000000000000002a000000420000000702cea9b64c0030000000000000018bcfe568000000018bcfe568000000000000",
     "000fa00003ffffffff000000012000000008000000000c00000000000900",
 );
 
-fn bytes(hex: &str) -> Bytes {
+pub fn bytes(hex: &str) -> Bytes {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 

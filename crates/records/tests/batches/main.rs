@@ -1,6 +1,11 @@
 //! The crate as others use it: batches against golden bytes, against an independent implementation, and
 //! against bytes that were made to break it.
 
+#[path = "../../../../fuzz/checks/allocations.rs"]
+mod allocations;
+#[path = "../../../../fuzz/checks/batches.rs"]
+mod checks;
+mod corpus;
 mod differential;
 mod forge;
 mod golden;

@@ -223,6 +223,8 @@ fn a_record_without_a_timestamp_counts_for_neither_bound() {
         (&[0], 0, 0),
         (&[-7, -1], -7, -1),
         (&[i64::MIN, i64::MAX], i64::MIN, i64::MAX),
+        (&[i64::MAX], i64::MAX, i64::MAX),
+        (&[-1, i64::MAX], i64::MAX, i64::MAX),
     ] {
         let checked = accept(&batch(timestamps));
         let bounds = (checked.min_timestamp.0, checked.max_timestamp.0);

@@ -1,0 +1,131 @@
+//! What must hold for any bytes at all that claim to be a request or a response. The fuzz targets run this on
+//! what they make up, the tests on the corpus.
+
+use std::fmt::Debug;
+
+use bytes::Bytes;
+use ottla_protocol::{
+    ApiKey, ELEMENT_BYTES_PER_BYTE, Encoder, Message, Piece, Reader, Request, RequestFrame, RequestHeader,
+    ResponseHeader,
+};
+
+use crate::allocations::peak_bytes;
+
+/// What reading a message may allocate beside the elements that its reader counts: an error with the path to
+/// its field, and the counter of a frame that is shared for the first time.
+pub const FIXED_BYTES: usize = 1024;
+
+/// Calls a macro with every message: the key, the module, the request and the response.
+///
+/// This is the one list of messages that the tests and the fuzz targets have.
+macro_rules! with_messages {
+    ($callback:ident) => {
+        $callback! {
+            (PRODUCE, produce, ProduceRequest, ProduceResponse)
+            (FETCH, fetch, FetchRequest, FetchResponse)
+            (LIST_OFFSETS, list_offsets, ListOffsetsRequest, ListOffsetsResponse)
+            (METADATA, metadata, MetadataRequest, MetadataResponse)
+            (API_VERSIONS, api_versions, ApiVersionsRequest, ApiVersionsResponse)
+            (CREATE_TOPICS, create_topics, CreateTopicsRequest, CreateTopicsResponse)
+            (DELETE_TOPICS, delete_topics, DeleteTopicsRequest, DeleteTopicsResponse)
+            (INIT_PRODUCER_ID, init_producer_id, InitProducerIdRequest, InitProducerIdResponse)
+            (OFFSET_FOR_LEADER_EPOCH, offset_for_leader_epoch, OffsetForLeaderEpochRequest,
+             OffsetForLeaderEpochResponse)
+            (DESCRIBE_CONFIGS, describe_configs, DescribeConfigsRequest, DescribeConfigsResponse)
+            (DESCRIBE_CLUSTER, describe_cluster, DescribeClusterRequest, DescribeClusterResponse)
+        }
+    };
+}
+#[allow(unused_imports, reason = "a fuzz target uses one function only")]
+pub(crate) use with_messages;
+
+/// Reads `data` as the frame of a request, without its length.
+#[allow(dead_code, reason = "a fuzz target uses one function only")]
+pub fn check_request(data: &[u8]) {
+    let frame = Bytes::copy_from_slice(data);
+    let Ok(RequestFrame { header, body }) = RequestFrame::decode(&frame) else { return };
+    let (key, version) = (header.api_key, header.api_version);
+    let header_version = key.request_header_version(version).expect("a header was read");
+    let mut reader = Reader::new(&frame);
+    let again = check_message::<RequestHeader>(&mut reader, header_version);
+    assert_eq!(again, Some(header));
+    assert_eq!(frame.slice(reader.position()..), body);
+    macro_rules! check {
+        ($(($constant:ident, $module:ident, $request:ident, $response:ident))*) => {
+            match key {
+                $(ApiKey::$constant => check_body::<ottla_protocol::messages::$module::$request>(&body, version),)*
+                _ => {}
+            }
+        };
+    }
+    with_messages!(check);
+}
+
+/// Reads `data` as a key, a version, and the frame of a response, without its length.
+#[allow(dead_code, reason = "a fuzz target uses one function only")]
+pub fn check_response(data: &[u8]) {
+    let [k1, k2, v1, v2, frame @ ..] = data else { return };
+    let (key, version) = (ApiKey(i16::from_be_bytes([*k1, *k2])), i16::from_be_bytes([*v1, *v2]));
+    let Some(header_version) = key.response_header_version(version) else { return };
+    let frame = Bytes::copy_from_slice(frame);
+    let mut reader = reader(&frame);
+    if check_message::<ResponseHeader>(&mut reader, header_version).is_none() {
+        return;
+    }
+    let body = frame.slice(reader.position()..);
+    macro_rules! check {
+        ($(($constant:ident, $module:ident, $request:ident, $response:ident))*) => {
+            match key {
+                $(ApiKey::$constant => check_body::<
+                    <ottla_protocol::messages::$module::$request as Request>::Response,
+                >(&body, version),)*
+                _ => {}
+            }
+        };
+    }
+    with_messages!(check);
+}
+
+fn check_body<M: Message + PartialEq + Debug>(body: &Bytes, version: i16) {
+    check_message::<M>(&mut reader(body), version);
+}
+
+/// A reader that allows what the default does, without its minimum: that would hide much in short messages.
+fn reader(bytes: &Bytes) -> Reader<'_> {
+    Reader::with_element_limit(bytes, ELEMENT_BYTES_PER_BYTE * bytes.len())
+}
+
+/// What can be read can be written, has the size that it says, and reads as the same again. Reading allocates
+/// what the reader counts, which is within its limit, and next to nothing else.
+fn check_message<M: Message + PartialEq + Debug>(reader: &mut Reader<'_>, version: i16) -> Option<M> {
+    let (result, allocated) = peak_bytes(|| M::decode(reader, version));
+    let counted = reader.element_bytes();
+    assert!(allocated <= counted + FIXED_BYTES, "{allocated} bytes allocated, {counted} counted: {result:?}");
+    let message = result.ok()?;
+    let written = encoded(&message, version);
+    assert_eq!(written.len(), message.encoded_size(version), "{message:?}");
+    // What is written takes fewer bytes than what was read where that had numbers in more than they need.
+    let mut again = Reader::with_element_limit(&written, counted);
+    let read = M::decode(&mut again, version).unwrap_or_else(|error| panic!("{error}: {message:?}"));
+    assert_eq!((again.remaining(), &read), (0, &message));
+    assert_eq!(encoded(&read, version), written);
+    Some(message)
+}
+
+fn encoded<M: Message + Debug>(message: &M, version: i16) -> Bytes {
+    let mut out = Encoder::new();
+    message.encode(&mut out, version).unwrap_or_else(|error| panic!("{error}: {message:?}"));
+    flat(&mut out)
+}
+
+/// What an encoder wrote, in one run of bytes.
+pub fn flat(out: &mut Encoder) -> Bytes {
+    let mut all = Vec::with_capacity(out.len());
+    for piece in out.finish() {
+        match piece {
+            Piece::Bytes(bytes) => all.extend_from_slice(&bytes),
+            Piece::External { id, len } => all.resize(all.len() + len as usize, id as u8),
+        }
+    }
+    Bytes::from(all)
+}

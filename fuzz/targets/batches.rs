@@ -1,0 +1,10 @@
+//! Record batches, from clients and from disks.
+
+#![no_main]
+
+#[path = "../checks/allocations.rs"]
+mod allocations;
+#[path = "../checks/batches.rs"]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::check_batches(data));

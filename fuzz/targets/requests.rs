@@ -1,0 +1,10 @@
+//! Frames as clients send them.
+
+#![no_main]
+
+#[path = "../checks/allocations.rs"]
+mod allocations;
+#[path = "../checks/messages.rs"]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::check_request(data));

@@ -1,0 +1,10 @@
+//! An API key, a version, and a frame as brokers send it.
+
+#![no_main]
+
+#[path = "../checks/allocations.rs"]
+mod allocations;
+#[path = "../checks/messages.rs"]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::check_response(data));
