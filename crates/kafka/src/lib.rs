@@ -21,4 +21,4 @@ mod server;
 
 pub use context::Identity;
 pub use dispatch::Api;
-pub use server::{Server, ServerConfig};
+pub use server::{Patience, Server, ServerConfig};

@@ -55,6 +55,23 @@ pub struct ServerConfig {
     pub connections_max_idle: Option<Duration>,
     /// How many connections there may be (`max.connections`).
     pub connections_max: usize,
+    /// How long clients that do not get on are waited for.
+    pub patience: Patience,
+}
+
+/// How long the server waits for clients that do not get on.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// While memory is short: for an unfinished request or an answer that is not read.
+    pub stalled: Duration,
+    /// For records of an answer to be taken, before they are let go and read again later.
+    pub records: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { stalled: Duration::from_secs(5), records: Duration::from_secs(1) }
+    }
 }
 
 /// A running server.
@@ -162,7 +179,11 @@ impl<S: Storage> NetworkThread<S> {
         }
         drop(senders);
         let identity = Arc::new(self.config.identity.clone());
-        let limits = Limits { idle: self.config.connections_max_idle, memory: self.memory.clone() };
+        let limits = Limits {
+            idle: self.config.connections_max_idle,
+            memory: self.memory.clone(),
+            patience: self.config.patience,
+        };
         let mut stopping = self.stopping.clone();
         // Each connection holds a sender: when all are gone, so are they.
         let (alive, mut ended) = mpsc::channel::<()>(1);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use ottla_engine::{Broker, StartError};
-use ottla_kafka::{Identity, Server, ServerConfig};
+use ottla_kafka::{Identity, Patience, Server, ServerConfig};
 use ottla_storage::{Storage, SystemClock, SystemRandom};
 use ottla_storage_local::{LocalStorage, LocalStorageError, Options, RealDisk, World};
 use thiserror::Error;
@@ -110,6 +110,7 @@ async fn run(config: &Config) -> Result<(), ServeError> {
         request_bytes_max: settings.socket_request_max_bytes as usize,
         connections_max_idle: settings.connections_max_idle,
         connections_max: settings.max_connections as usize,
+        patience: Patience::default(),
     };
     let server = Server::start(&broker, listeners, &server).map_err(ServeError::System)?;
     show(config, &addresses, direct, &broker, replayed);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use ottla_engine::{Broker, settings::BrokerSettings};
-use ottla_kafka::{Identity, Server, ServerConfig};
+use ottla_kafka::{Identity, Patience, Server, ServerConfig};
 use ottla_storage::{
     Clock, SeededRandom, Storage, SystemClock, SystemRandom,
     memory::{MemoryOptions, MemoryStorage},
@@ -29,11 +29,18 @@ pub struct Setup<'a> {
     pub advertise: Option<(&'a str, u16)>,
     /// The broker's time.
     pub clock: Arc<dyn Clock>,
+    /// How long clients that do not get on are waited for.
+    pub patience: Patience,
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Self { settings: &[], advertise: None, clock: Arc::new(SystemClock::new()) }
+        Self {
+            settings: &[],
+            advertise: None,
+            clock: Arc::new(SystemClock::new()),
+            patience: Patience::default(),
+        }
     }
 }
 
@@ -69,7 +76,11 @@ impl TestBroker {
 impl TestBroker<LocalStorage> {
     /// A broker with its data in `dir`, with these settings, each as `name=value`.
     pub fn in_directory(dir: &Path, settings: &[&str]) -> Self {
-        let setup = Setup { settings, ..Setup::default() };
+        Self::in_directory_with(dir, &Setup { settings, ..Setup::default() })
+    }
+
+    /// A broker with its data in `dir`.
+    pub fn in_directory_with(dir: &Path, setup: &Setup<'_>) -> Self {
         let disk = RealDisk::probe(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
         let world = World {
             disk: Arc::new(disk),
@@ -80,7 +91,7 @@ impl TestBroker<LocalStorage> {
         let options = Options { arena_bytes: 16 << 20, wal_max: Some(64 << 20), ..Options::default() };
         let storage = LocalStorage::open(world, dir, &options)
             .unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
-        Self::over(storage, &setup)
+        Self::over(storage, setup)
     }
 }
 
@@ -94,7 +105,7 @@ impl<S: Storage> TestBroker<S> {
         let broker = Arc::new(runtime.block_on(broker).expect("the broker starts"));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let address = listener.local_addr().expect("a listener has an address");
-        let config = config(broker.settings(), setup.advertise);
+        let config = config(broker.settings(), setup);
         let server = Server::start(&broker, vec![listener], &config).expect("the server starts");
         Self { broker, address, server: Some(server), runtime }
     }
@@ -146,11 +157,11 @@ fn parse(given: &[&str]) -> BrokerSettings {
     settings
 }
 
-fn config(settings: &BrokerSettings, advertise: Option<(&str, u16)>) -> ServerConfig {
+fn config(settings: &BrokerSettings, setup: &Setup<'_>) -> ServerConfig {
     ServerConfig {
         identity: Identity {
             node_id: settings.node_id,
-            advertise: advertise.map(|(host, port)| (host.to_owned(), port)),
+            advertise: setup.advertise.map(|(host, port)| (host.to_owned(), port)),
         },
         threads: THREADS,
         memory: usize::try_from(settings.memory_budget).unwrap_or(usize::MAX),
@@ -158,6 +169,7 @@ fn config(settings: &BrokerSettings, advertise: Option<(&str, u16)>) -> ServerCo
         request_bytes_max: settings.socket_request_max_bytes as usize,
         connections_max_idle: settings.connections_max_idle,
         connections_max: settings.max_connections as usize,
+        patience: setup.patience,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     context::Context,
     memory::{Held, Memory},
     reply::Answer,
+    server::Patience,
 };
 
 /// Requests of a connection that may wait for their answers.
@@ -33,6 +34,8 @@ pub(crate) struct Limits {
     pub(crate) idle: Option<Duration>,
     /// What its buffers are taken from.
     pub(crate) memory: Memory,
+    /// How long it is waited for.
+    pub(crate) patience: Patience,
 }
 
 /// A request that was started.

@@ -3,7 +3,7 @@
 //! A connection that has nothing to read holds no buffer. A buffer grows with what has arrived, not with what
 //! was announced; where memory is short, a frame that does not get on is given up.
 
-use std::{io, rc::Rc, time::Duration};
+use std::{io, rc::Rc};
 
 use bytes::{Buf, Bytes, BytesMut};
 use ottla_protocol::RequestFrame;
@@ -23,9 +23,7 @@ use crate::{
     reply::Reply,
 };
 
-/// How often an unfinished frame is looked at while memory is short.
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
-/// What must have arrived of it in that time.
+/// What must have arrived of an unfinished frame each time that it is looked at while memory is short.
 const PROGRESS_BYTES: usize = 64 << 10;
 /// The same for the frame that others wait for.
 const PROGRESS_BYTES_OF_TURN: usize = 1 << 20;
@@ -159,7 +157,7 @@ impl<'a, S: Storage> Requests<'a, S> {
             self.progress = Progress { since: begun, bytes: 0 };
         }
         loop {
-            let check_at = self.progress.since + PROGRESS_INTERVAL;
+            let check_at = self.progress.since + self.limits.patience.stalled;
             if let Ok(readable) = timeout_at(check_at, self.stream.readable()).await
                 && Instant::now() < check_at
             {
@@ -167,8 +165,8 @@ impl<'a, S: Storage> Requests<'a, S> {
             }
             let wanted = if self.held.has_turn() { PROGRESS_BYTES_OF_TURN } else { PROGRESS_BYTES };
             if self.limits.memory.frames.is_short() && self.progress.bytes < wanted {
-                let what = format!("{} bytes of its frame", self.progress.bytes);
-                let what = format!("memory is short, and {what} came in {PROGRESS_INTERVAL:?}");
+                let (bytes, stalled) = (self.progress.bytes, self.limits.patience.stalled);
+                let what = format!("memory is short, and {bytes} bytes of its frame came in {stalled:?}");
                 return Err(Ended::Misbehaved(what));
             }
             self.progress = Progress { since: Instant::now(), bytes: 0 };

@@ -27,10 +27,6 @@ use crate::reply::{Frame, Part};
 const GATHER_BYTES: usize = 256 << 10;
 /// Buffers of one vectored write.
 const SLICES_MAX: usize = 256;
-/// How long records wait for their client in memory.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a client may take nothing of an answer while memory is short.
-const STALL_MAX: Duration = Duration::from_secs(5);
 /// How much of what was let go is read at a time.
 const REREAD_BYTES: usize = 256 << 10;
 /// Answers of more bytes, beside records, count against the memory of responses.
@@ -137,9 +133,11 @@ impl<'a> Answers<'a> {
             if slices.is_empty() {
                 return Ok(done);
             }
-            let Ok(written) = timeout(PATIENCE, self.stream.write_vectored(&slices)).await else {
+            let Ok(written) =
+                timeout(self.limits.patience.records, self.stream.write_vectored(&slices)).await
+            else {
                 parts.iter_mut().for_each(Part::forget);
-                stalled += PATIENCE;
+                stalled += self.limits.patience.records;
                 self.check_stall(stalled)?;
                 continue;
             };
@@ -163,7 +161,7 @@ impl<'a> Answers<'a> {
     async fn write_some(&mut self, mut bytes: Bytes) -> Result<usize, Ended> {
         let len = bytes.len();
         while !bytes.is_empty() {
-            match timeout(PATIENCE, self.stream.write(&bytes)).await {
+            match timeout(self.limits.patience.records, self.stream.write(&bytes)).await {
                 Ok(Ok(0)) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(written) => bytes.advance(written?),
                 Err(_) => break,
@@ -177,7 +175,7 @@ impl<'a> Answers<'a> {
         if self.limits.idle.is_some_and(|idle| stalled >= idle) {
             return Err(Ended::Idle);
         }
-        if stalled >= STALL_MAX && self.limits.memory.responses.free() < SMALL_ANSWER {
+        if stalled >= self.limits.patience.stalled && self.limits.memory.responses.free() < SMALL_ANSWER {
             let what = format!("memory is short, and it took nothing of its answer for {stalled:?}");
             return Err(Ended::Misbehaved(what));
         }
