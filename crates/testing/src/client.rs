@@ -94,6 +94,14 @@ impl TestClient {
         Some(frame.into())
     }
 
+    /// Whether something has come that was not received yet.
+    pub fn has_answer(&self) -> bool {
+        self.stream.set_nonblocking(true).expect("a socket need not block");
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).expect("a socket may block");
+        peeked.is_ok_and(|bytes| bytes > 0)
+    }
+
     /// Waits until the broker closes the connection, and panics if it answers instead.
     pub fn expect_close(&mut self) {
         if let Some(frame) = self.receive_frame() {
