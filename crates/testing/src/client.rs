@@ -41,6 +41,11 @@ impl TestClient {
         Self { stream, next_correlation_id: 1 }
     }
 
+    /// The connection itself, for what a client of Kafka would not do.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
     /// This end's address, which the broker calls the peer.
     pub fn local_address(&self) -> SocketAddr {
         self.stream.local_addr().expect("a connected socket has an address")

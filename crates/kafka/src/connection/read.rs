@@ -25,8 +25,8 @@ use crate::{
 
 /// What must have arrived of an unfinished frame each time that it is looked at while memory is short.
 const PROGRESS_BYTES: usize = 64 << 10;
-/// The same for the frame that others wait for.
-const PROGRESS_BYTES_OF_TURN: usize = 1 << 20;
+/// The frame that others wait for is looked at so much more often, and the same must have arrived.
+const TURN_LOOKS: u32 = 10;
 
 /// The requests of a connection.
 pub(super) struct Requests<'a, S: Storage> {
@@ -37,13 +37,20 @@ pub(super) struct Requests<'a, S: Storage> {
     /// The memory of `buffer`'s allocation, shared with the frames that were taken from it.
     held: Rc<Held>,
     read_size: ReadSize,
-    progress: Progress,
+    /// How the frame that is being read gets on; looked at anew when it is `None`.
+    progress: Option<Progress>,
 }
 
 /// What has arrived since when.
 struct Progress {
     since: Instant,
     bytes: usize,
+}
+
+impl Progress {
+    fn begin() -> Self {
+        Self { since: Instant::now(), bytes: 0 }
+    }
 }
 
 impl<'a, S: Storage> Requests<'a, S> {
@@ -55,7 +62,7 @@ impl<'a, S: Storage> Requests<'a, S> {
             buffer: BytesMut::new(),
             held: Rc::default(),
             read_size: ReadSize::new(),
-            progress: Progress { since: Instant::now(), bytes: 0 },
+            progress: None,
         }
     }
 
@@ -63,7 +70,7 @@ impl<'a, S: Storage> Requests<'a, S> {
     pub(super) async fn read(mut self, answers: mpsc::Sender<Pending>) -> Result<(), Ended> {
         loop {
             while let Some(frame) = self.next_frame()? {
-                self.progress.bytes = PROGRESS_BYTES_OF_TURN;
+                self.progress = None;
                 self.context.door.ready(frame.len()).await;
                 let Some(pending) = self.start(&frame)? else { continue };
                 drop(frame);
@@ -80,7 +87,9 @@ impl<'a, S: Storage> Requests<'a, S> {
             let room = self.buffer.capacity() - self.buffer.len();
             let read = self.stream.read_buf(&mut self.buffer).await?;
             self.read_size.note(read, room);
-            self.progress.bytes += read;
+            if let Some(progress) = &mut self.progress {
+                progress.bytes += read;
+            }
             if read == 0 {
                 let whole = self.buffer.is_empty();
                 return if whole {
@@ -144,7 +153,7 @@ impl<'a, S: Storage> Requests<'a, S> {
     /// Waits until there is something to read.
     async fn wait(&mut self) -> Result<(), Ended> {
         if self.buffer.is_empty() {
-            self.progress = Progress { since: Instant::now(), bytes: 0 };
+            self.progress = None;
             let readable = self.stream.readable();
             return match self.limits.idle {
                 Some(idle) => timeout(idle, readable).await.map_err(|_| Ended::Idle)?,
@@ -153,26 +162,26 @@ impl<'a, S: Storage> Requests<'a, S> {
             .map_err(Ended::Io);
         }
         let begun = Instant::now();
-        if self.progress.bytes >= PROGRESS_BYTES_OF_TURN {
-            self.progress = Progress { since: begun, bytes: 0 };
-        }
         loop {
-            let check_at = self.progress.since + self.limits.patience.stalled;
+            let stalled = self.limits.patience.stalled;
+            let stalled = if self.held.has_turn() { stalled / TURN_LOOKS } else { stalled };
+            let progress = self.progress.get_or_insert_with(Progress::begin);
+            let look = progress.since + stalled;
+            let check_at = self.limits.idle.map_or(look, |idle| look.min(begun + idle));
             if let Ok(readable) = timeout_at(check_at, self.stream.readable()).await
                 && Instant::now() < check_at
             {
                 return readable.map_err(Ended::Io);
             }
-            let wanted = if self.held.has_turn() { PROGRESS_BYTES_OF_TURN } else { PROGRESS_BYTES };
-            if self.limits.memory.frames.is_short() && self.progress.bytes < wanted {
-                let (bytes, stalled) = (self.progress.bytes, self.limits.patience.stalled);
-                let what = format!("memory is short, and {bytes} bytes of its frame came in {stalled:?}");
-                return Err(Ended::Misbehaved(what));
-            }
-            self.progress = Progress { since: Instant::now(), bytes: 0 };
             if self.limits.idle.is_some_and(|idle| begun.elapsed() >= idle) {
                 return Err(Ended::Idle);
             }
+            if self.limits.memory.frames.is_short() && progress.bytes < PROGRESS_BYTES {
+                let bytes = progress.bytes;
+                let what = format!("memory is short, and {bytes} bytes of its frame came in {stalled:?}");
+                return Err(Ended::Misbehaved(what));
+            }
+            self.progress = None;
         }
     }
 
@@ -204,7 +213,7 @@ impl<'a, S: Storage> Requests<'a, S> {
         };
         if waited {
             // That was not the client's fault.
-            self.progress = Progress { since: Instant::now(), bytes: 0 };
+            self.progress = None;
         }
     }
 }
