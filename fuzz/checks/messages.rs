@@ -100,7 +100,11 @@ fn reader(bytes: &Bytes) -> Reader<'_> {
 fn check_message<M: Message + PartialEq + Debug>(reader: &mut Reader<'_>, version: i16) -> Option<M> {
     let (result, allocated) = peak_bytes(|| M::decode(reader, version));
     let counted = reader.element_bytes();
-    assert!(allocated <= counted + FIXED_BYTES, "{allocated} bytes allocated, {counted} counted: {result:?}");
+    assert!(
+        allocated <= counted + FIXED_BYTES,
+        "{} v{version}: {allocated} bytes allocated, {counted} counted",
+        M::NAME
+    );
     let message = result.ok()?;
     let written = encoded(&message, version);
     assert_eq!(written.len(), message.encoded_size(version), "{message:?}");
