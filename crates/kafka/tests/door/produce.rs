@@ -282,6 +282,7 @@ fn zstd_needs_version_7() {
 
 #[test]
 fn transactions_are_refused() {
+    keep_logs();
     let transactional = builder(&["1"])
         .producer(ProducerId(1), ProducerEpoch(0), Sequence(0))
         .transactional()
@@ -304,6 +305,9 @@ fn transactions_are_refused() {
             }
         }
     }
+    // Versions without messages leave the reason in the log.
+    let lines = logged(&[&client.local_address().to_string(), "transactional"]);
+    assert_eq!(lines.len(), 1, "{lines:?}");
     check_written(&produce(&mut client, LATEST, &topic, 0, &batch(&["1"])), 0);
 }
 
