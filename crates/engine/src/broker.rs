@@ -405,3 +405,91 @@ fn open<S: Storage>(storage: &S, settings: &BrokerSettings, row: TopicRow) -> Re
     let partitions = row.logs.iter().map(|log| storage.open_log(*log, effective.log_settings())).collect();
     Ok(Topic { id: row.id, name: row.name, given, settings: effective, partitions })
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_storage::{
+        ManualClock, SeededRandom,
+        memory::{MemoryOptions, MemoryStorage},
+    };
+
+    use super::*;
+
+    async fn broker(settings: &[(&str, &str)]) -> Broker<MemoryStorage> {
+        let storage = MemoryStorage::new(MemoryOptions::default());
+        let mut given = BrokerSettings::default();
+        for (name, value) in settings {
+            given.apply(name, value).unwrap();
+        }
+        let (clock, random) = (Arc::new(ManualClock::default()), Arc::new(SeededRandom::new(1)));
+        Broker::start(storage, given, clock, random).await.unwrap()
+    }
+
+    fn request(name: &str, partitions: i32) -> TopicRequest {
+        TopicRequest { name: name.into(), partitions: Some(partitions), ..TopicRequest::default() }
+    }
+
+    #[tokio::test]
+    async fn all_topics_together_have_a_most_of_partitions() {
+        let broker = broker(&[]).await;
+        let most = PARTITIONS_MAX as i32;
+        assert!(broker.check_create(&request("a", most)).is_ok());
+        broker.create(&request("a", 3)).await.unwrap();
+        let refused = broker.check_create(&request("b", most - 2)).unwrap_err();
+        assert!(matches!(refused, CreateError::Partitions(_)), "{refused}");
+        assert!(refused.to_string().contains(&format!("{} are left", most - 3)), "{refused}");
+        assert!(broker.check_create(&request("b", most - 3)).is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_found_in_kafkas_order() {
+        let broker = broker(&[("strict.replication", "true")]).await;
+        broker.create(&request("a.b", 1)).await.unwrap();
+        let wrong = |name: &str, setting: &str, partitions| TopicRequest {
+            replication_factor: Some(7),
+            settings: vec![(setting.into(), Some("1".into()))],
+            ..request(name, partitions)
+        };
+        let refused = |request: TopicRequest| broker.check_create(&request).unwrap_err();
+        assert!(matches!(refused(wrong("a b", "none", 0)), CreateError::Name(_)));
+        assert!(matches!(refused(wrong("a.b", "none", 0)), CreateError::Exists(_)));
+        assert!(matches!(refused(wrong("a_b", "none", 0)), CreateError::Collision(..)));
+        assert!(matches!(refused(wrong("c", "none", 0)), CreateError::Setting(_)));
+        assert!(matches!(refused(wrong("c", "retention.ms", 0)), CreateError::Partitions(_)));
+        assert!(matches!(refused(wrong("c", "retention.ms", 1)), CreateError::ReplicationFactor(_)));
+    }
+
+    #[tokio::test]
+    async fn a_topic_is_made_once_whoever_asks_for_it() {
+        let broker = broker(&[("num.partitions", "2")]).await;
+        let (one, other) = tokio::join!(broker.get_or_create("a"), broker.get_or_create("a"));
+        let (one, other) = (one.unwrap(), other.unwrap());
+        assert_eq!((one.id, one.partitions.len()), (other.id, 2));
+        assert_eq!(broker.topics().partitions(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_deleted_topic_is_gone_in_the_next_life_too() {
+        let first = broker(&[]).await;
+        let topic = first.create(&request("a", 2)).await.unwrap();
+        first.create(&request("b", 1)).await.unwrap();
+        first.delete(topic.id).await.unwrap();
+        assert!(matches!(first.delete(topic.id).await, Err(DeleteError::Unknown)));
+        assert!(first.topics().named("a").is_none() && first.topics().with_id(topic.id).is_none());
+
+        let (clock, random) = (Arc::new(ManualClock::default()), Arc::new(SeededRandom::new(2)));
+        let storage = first.storage().restart();
+        let next = Broker::start(storage, BrokerSettings::default(), clock, random).await.unwrap();
+        let names: Vec<_> = next.topics().all().map(|topic| topic.name.clone()).collect();
+        assert_eq!(names, ["b"]);
+        assert_eq!(next.cluster_id(), first.cluster_id());
+    }
+
+    #[tokio::test]
+    async fn producer_ids_rise_past_their_blocks() {
+        let broker = broker(&[]).await;
+        for expected in 0..i64::from(PRODUCER_ID_BLOCK) + 5 {
+            assert_eq!(broker.next_producer_id().await.unwrap(), ProducerId(expected));
+        }
+    }
+}

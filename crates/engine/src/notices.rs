@@ -1,6 +1,6 @@
 //! Log lines about what clients do, which a client could repeat without end: each kind at most once a minute.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use ottla_storage::Clock;
 use parking_lot::Mutex;
@@ -34,6 +34,13 @@ impl Notices {
         }
     }
 
+    /// Tells that something failed which a client asked for, and will ask for again.
+    pub fn failed(&self, what: &'static str, error: &dyn fmt::Display) {
+        if let Some(held_back) = self.due(what) {
+            tracing::warn!(held_back, "{what} failed: {error}");
+        }
+    }
+
     /// Whether a line of this kind may be written now, and how many were held back before it.
     fn due(&self, kind: &'static str) -> Option<u64> {
         let now = self.clock.monotonic();
@@ -49,6 +56,12 @@ impl Notices {
                 Some(held_back)
             }
         }
+    }
+}
+
+impl fmt::Debug for Notices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notices").field("said", &*self.said.lock()).finish_non_exhaustive()
     }
 }
 

@@ -3,7 +3,7 @@
 use ottla_engine::{CreateError, DeleteError, ProduceError};
 use ottla_protocol::ErrorCode;
 use ottla_records::{BatchError, RecordFault};
-use ottla_storage::{AppendError, ReadError};
+use ottla_storage::{AppendError, ReadError, StorageError, TopicStoreError};
 
 pub(crate) fn produce(error: &ProduceError) -> ErrorCode {
     match error {
@@ -73,7 +73,7 @@ pub(crate) fn create(error: &CreateError) -> ErrorCode {
         CreateError::Partitions(_) => ErrorCode::INVALID_PARTITIONS,
         CreateError::ReplicationFactor(_) => ErrorCode::INVALID_REPLICATION_FACTOR,
         CreateError::Setting(_) => ErrorCode::INVALID_CONFIG,
-        CreateError::Store(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        CreateError::Store(error) => store(error),
     }
 }
 
@@ -81,6 +81,21 @@ pub(crate) fn delete(error: &DeleteError) -> ErrorCode {
     match error {
         DeleteError::Unknown => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
         DeleteError::SwitchedOff => ErrorCode::TOPIC_DELETION_DISABLED,
-        DeleteError::Store(_) | DeleteError::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        DeleteError::Store(error) => store(error),
+        DeleteError::Storage(error) => storage(error),
+    }
+}
+
+pub(crate) fn store(error: &TopicStoreError) -> ErrorCode {
+    match error {
+        TopicStoreError::DiskFull | TopicStoreError::Failed(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        // It would be refused again, and clients retry the error of storage.
+        TopicStoreError::Refused(_) => ErrorCode::UNKNOWN_SERVER_ERROR,
+    }
+}
+
+fn storage(error: &StorageError) -> ErrorCode {
+    match error {
+        StorageError::DiskFull | StorageError::Failed(_) => ErrorCode::KAFKA_STORAGE_ERROR,
     }
 }

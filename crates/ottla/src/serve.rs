@@ -112,11 +112,12 @@ async fn run(config: &Config) -> Result<(), ServeError> {
         connections_max: settings.max_connections as usize,
         patience: Patience::default(),
     };
+    // From here on they end it in order: whoever has read that it listens may send one.
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::System)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::System)?;
     let server = Server::start(&broker, listeners, &server).map_err(ServeError::System)?;
     show(config, &addresses, direct, &broker, replayed);
 
-    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::System)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::System)?;
     let fault = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,

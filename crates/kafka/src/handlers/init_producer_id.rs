@@ -10,6 +10,7 @@ use ottla_storage::Storage;
 
 use crate::{
     context::{Call, Context},
+    errors,
     reply::{Frame, Reply, frame},
 };
 
@@ -47,8 +48,8 @@ async fn answer<S: Storage>(
                 ..InitProducerIdResponse::default()
             },
             Err(error) => {
-                tracing::warn!("no producer id could be given: {error}");
-                failed(ErrorCode::KAFKA_STORAGE_ERROR)
+                context.broker().notices().failed("giving a producer id", &error);
+                failed(errors::store(&error))
             }
         }
     };

@@ -106,8 +106,9 @@ async fn find<S: Storage>(
         });
     }
     broker.get_or_create(name).await.map_err(|error| {
+        // The client's own mistakes are for the client to hear of, the rest has no room in the answer.
         if !matches!(error, CreateError::Name(_) | CreateError::Collision(..)) {
-            tracing::warn!(topic = name.as_str(), "a topic could not be created: {error}");
+            broker.notices().failed("creating a topic that was asked for", &error);
         }
         errors::create(&error)
     })

@@ -28,6 +28,9 @@ const BY_ID_FROM: i16 = 13;
 /// The first version whose clients know zstd (KIP-110).
 const ZSTD_FROM: i16 = 7;
 
+/// The first version whose answers say why.
+const MESSAGE_FROM: i16 = 8;
+
 /// What has become of a partition's batch so far.
 type Outcome = Result<Ticket, Refusal>;
 
@@ -66,7 +69,7 @@ pub(crate) fn handle<S: Storage>(
         };
         let start = |partition: &PartitionProduceData| {
             if transactional {
-                return Err(Refusal::new(ErrorCode::INVALID_REQUEST, NO_TRANSACTIONS));
+                return Err(no_transactions(context, call));
             }
             let topic = topic.ok_or_else(|| Refusal::new(unknown(call), "there is no such topic"))?;
             if !(-1..=1).contains(&acks) {
@@ -86,7 +89,12 @@ pub(crate) fn handle<S: Storage>(
     Ok(Reply::Appended(Box::pin(answer(call, started))))
 }
 
-const NO_TRANSACTIONS: &str = "transactions are not supported by this broker";
+fn no_transactions<S: Storage>(context: &Context<S>, call: Call) -> Refusal {
+    if call.version < MESSAGE_FROM {
+        context.broker().notices().unsupported("a transactional producer", context.peer);
+    }
+    Refusal::new(ErrorCode::INVALID_REQUEST, "transactions are not supported by this broker")
+}
 
 /// The code for a topic that is not there.
 fn unknown(call: Call) -> ErrorCode {
@@ -105,7 +113,7 @@ fn append<S: Storage>(
     let Records::Bytes(bytes) = &partition.records else {
         return Err(Refusal::new(ErrorCode::INVALID_RECORD, "the partition has no records"));
     };
-    check_offered(call, bytes)?;
+    check_offered(context, call, bytes)?;
     context.door.append(topic, partition.index, bytes).map_err(|error| {
         let record = match &error {
             ProduceError::Batch(BatchError::Record { index, fault }) => Some((*index, fault.to_string())),
@@ -117,10 +125,10 @@ fn append<S: Storage>(
 
 /// Refuses what a batch may be in Kafka, but not in this broker or in this version of the request. Whether it
 /// is a batch at all is found out later.
-fn check_offered(call: Call, bytes: &Bytes) -> Result<(), Refusal> {
+fn check_offered<S: Storage>(context: &Context<S>, call: Call, bytes: &Bytes) -> Result<(), Refusal> {
     let Ok(header) = BatchHeader::parse(bytes) else { return Ok(()) };
     if header.is_transactional() {
-        return Err(Refusal::new(ErrorCode::INVALID_REQUEST, NO_TRANSACTIONS));
+        return Err(no_transactions(context, call));
     }
     if call.version < ZSTD_FROM && matches!(header.compression(), Ok(Compression::Zstd)) {
         let why = format!("zstd needs version {ZSTD_FROM} of the request: update the client");

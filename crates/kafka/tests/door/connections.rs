@@ -9,7 +9,7 @@ use ottla_protocol::{
 };
 use ottla_testing_internal::{TestBroker, TestClient};
 
-use crate::support::{keep_logs, logged};
+use crate::support::Log;
 
 /// The bytes of a request's frame, without its length.
 fn request_frame(version: i16, request: &MetadataRequest) -> Vec<u8> {
@@ -28,21 +28,21 @@ fn header(key: i16, version: i16) -> Vec<u8> {
 
 /// Sends a frame and expects the connection to be closed, and one line in the log.
 fn check_closed(broker: &TestBroker, frame: &[u8], why: &str) {
-    let mut client = broker.client();
-    client.send_frame(frame);
-    check_ended(&mut client, why);
+    check_ended(broker, why, |client| client.send_frame(frame));
 }
 
-fn check_ended(client: &mut TestClient, why: &str) {
+fn check_ended(broker: &TestBroker, why: &str, send: impl FnOnce(&mut TestClient)) {
+    let log = Log::from_now_on();
+    let mut client = broker.client();
+    send(&mut client);
     client.expect_close();
     let peer = client.local_address().to_string();
-    let lines = logged(&[&peer]);
+    let lines = log.lines(&[&peer]);
     assert!(lines.len() == 1 && lines[0].contains(why), "{why:?} expected: {lines:?}");
 }
 
 #[test]
 fn what_is_not_in_the_table_closes_the_connection() {
-    keep_logs();
     let broker = TestBroker::start(&[]);
     // Advertised and not served, as in Kafka.
     for version in 0..3 {
@@ -80,7 +80,6 @@ fn what_is_not_in_the_table_closes_the_connection() {
 
 #[test]
 fn garbage_closes_the_connection() {
-    keep_logs();
     let broker = TestBroker::start(&[]);
     check_closed(&broker, &[], "cannot be read");
     check_closed(&broker, &[0, 3, 0, 9, 0], "cannot be read");
@@ -90,12 +89,8 @@ fn garbage_closes_the_connection() {
     check_closed(&broker, &[&whole[..], &[0]].concat(), "1 bytes after the end");
     check_closed(&broker, &whole[..whole.len() - 1], "cannot be read");
 
-    let mut client = broker.client();
-    client.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    check_ended(&mut client, "HTTP");
-    let mut client = broker.client();
-    client.write(&(-1_i32).to_be_bytes());
-    check_ended(&mut client, "frame");
+    check_ended(&broker, "HTTP", |client| client.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    check_ended(&broker, "frame", |client| client.write(&(-1_i32).to_be_bytes()));
 }
 
 #[test]

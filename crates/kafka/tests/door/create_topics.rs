@@ -8,7 +8,7 @@ use ottla_protocol::{
 };
 use ottla_testing_internal::{TestBroker, TestClient};
 
-use crate::support::{Topic, batch, keep_logs, logged, new_topic, produce, setting};
+use crate::support::{Log, Topic, batch, new_topic, produce, setting};
 
 const LATEST: i16 = 7;
 
@@ -182,13 +182,13 @@ fn numbers_of_partitions_are_bounded() {
 
 #[test]
 fn a_replication_factor_is_brought_down_to_the_brokers_there_are() {
-    keep_logs();
+    let log = Log::from_now_on();
     let broker = TestBroker::start(&[]);
     let mut client = broker.client();
     let with = |name, replication_factor| CreatableTopic { replication_factor, ..new_topic(name) };
     let answer = call_one(&mut client, with("three-replicas", 3));
     assert_eq!((answer.error_code, answer.replication_factor), (ErrorCode::NONE, 1));
-    let lines = logged(&["three-replicas", "WARN"]);
+    let lines = log.lines(&["three-replicas", "WARN"]);
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert_eq!(call_one(&mut client, with("one", 1)).replication_factor, 1);
     for wrong in [0, -2, i16::MIN] {

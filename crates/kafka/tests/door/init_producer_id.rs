@@ -8,7 +8,7 @@ use ottla_protocol::{
 };
 use ottla_testing_internal::TestBroker;
 
-use crate::support::{keep_logs, logged};
+use crate::support::Log;
 
 fn outcome(answer: &InitProducerIdResponse) -> (ErrorCode, i64, i16, i32) {
     (answer.error_code, answer.producer_id, answer.producer_epoch, answer.throttle_time_ms)
@@ -72,7 +72,7 @@ fn an_id_without_its_epoch_is_refused() {
 
 #[test]
 fn transactions_are_refused_and_logged_once() {
-    keep_logs();
+    let log = Log::from_now_on();
     let broker = TestBroker::start(&[]);
     let mut client = broker.client();
     for version in InitProducerIdRequest::VERSIONS {
@@ -86,6 +86,6 @@ fn transactions_are_refused_and_logged_once() {
             assert!(!ErrorCode::INVALID_REQUEST.is_retriable());
         }
     }
-    let lines = logged(&[&client.local_address().to_string(), "transactional"]);
+    let lines = log.lines(&[&client.local_address().to_string(), "transactional"]);
     assert_eq!(lines.len(), 1, "{lines:?}");
 }

@@ -10,7 +10,7 @@ use ottla_records::Offset;
 use ottla_storage::memory::{MemoryOptions, MemoryStorage};
 use ottla_testing_internal::{Setup, TestBroker, TestClient};
 
-use crate::support::{batch, create, keep_logs, logged, produce};
+use crate::support::{Log, batch, create, produce};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -135,7 +135,7 @@ fn leader_epochs_are_compared_from_version_4_on() {
 
 #[test]
 fn offsets_by_time_are_refused_and_logged_once() {
-    keep_logs();
+    let log = Log::from_now_on();
     let broker = TestBroker::start(&[]);
     let mut client = broker.client();
     create(&mut client, "a", 1);
@@ -145,6 +145,6 @@ fn offsets_by_time_are_refused_and_logged_once() {
             assert_eq!(refused, (ErrorCode::INVALID_REQUEST, -1, -1), "{timestamp}");
         }
     }
-    let lines = logged(&[&client.local_address().to_string(), "offsets by time"]);
+    let lines = log.lines(&[&client.local_address().to_string(), "offsets by time"]);
     assert_eq!(lines.len(), 1, "{lines:?}");
 }

@@ -7,7 +7,7 @@ use ottla_protocol::{
 use ottla_storage::memory::{MemoryOptions, MemoryStorage};
 use ottla_testing_internal::{Setup, TestBroker, TestClient};
 
-use crate::support::{Topic, batch, create, produce};
+use crate::support::{Log, Topic, batch, create, produce};
 
 fn by_name(name: &str) -> MetadataRequestTopic {
     MetadataRequestTopic { name: Some(name.into()), ..MetadataRequestTopic::default() }
@@ -177,10 +177,17 @@ fn what_cannot_be_created_says_why() {
         ],
     );
 
-    let strict = TestBroker::start(&["strict.replication=true", "default.replication.factor=3"]);
-    let topics = Some(vec![by_name("a")]);
-    let answer = strict.client().call(9, &MetadataRequest { topics, ..MetadataRequest::default() });
-    assert_eq!(outcomes(&answer), [("a", ErrorCode::INVALID_REPLICATION_FACTOR)]);
+    // Whose default nobody can fulfil has to look at the broker, as the answer has no room for words.
+    let log = Log::from_now_on();
+    let strict = TestBroker::start(&["strict.replication=true", "default.replication.factor=913"]);
+    let mut client = strict.client();
+    for _ in 0..3 {
+        let topics = Some(vec![by_name("a")]);
+        let answer = client.call(9, &MetadataRequest { topics, ..MetadataRequest::default() });
+        assert_eq!(outcomes(&answer), [("a", ErrorCode::INVALID_REPLICATION_FACTOR)]);
+    }
+    let lines = log.lines(&["replication factor 913"]);
+    assert_eq!(lines.len(), 1, "{lines:?}");
 }
 
 #[test]

@@ -20,8 +20,7 @@ use ottla_storage::{
 use ottla_testing_internal::{Setup, TestBroker, TestClient};
 
 use crate::support::{
-    CREATED, Topic, batch, builder, create, create_with, keep_logs, logged, partitions, patched, produce,
-    produce_request,
+    CREATED, Log, Topic, batch, builder, create, create_with, partitions, patched, produce, produce_request,
 };
 
 /// The version that names topics by id, has messages, and all else.
@@ -90,6 +89,14 @@ fn every_version_appends() {
 }
 
 #[test]
+fn more_replicas_in_sync_than_there_are_count_as_those_there_are() {
+    let broker = TestBroker::start(&[]);
+    let mut client = broker.client();
+    let topic = create_with(&mut client, "a", 1, &[("min.insync.replicas", "3")]);
+    check_written(&produce(&mut client, LATEST, &topic, 0, &batch(&["1"])), 0);
+}
+
+#[test]
 fn acks_0_gets_no_answer() {
     let broker = TestBroker::start(&[]);
     let mut client = broker.client();
@@ -105,16 +112,16 @@ fn acks_0_gets_no_answer() {
 
 #[test]
 fn an_error_with_acks_0_closes_the_connection() {
-    keep_logs();
     let broker = TestBroker::start(&[]);
     let topic = create(&mut broker.client(), "a", 1);
     for version in ProduceRequest::VERSIONS {
+        let log = Log::from_now_on();
         let mut client = broker.client();
         let mut silent = produce_request(version, &topic, &[(0, batch(&["1"])), (7, batch(&["2"]))]);
         silent.acks = 0;
         let _ = client.send(version, &silent);
         client.expect_close();
-        let lines = logged(&[&client.local_address().to_string()]);
+        let lines = log.lines(&[&client.local_address().to_string()]);
         assert!(lines.len() == 1 && lines[0].contains("UNKNOWN_TOPIC_OR_PARTITION"), "{lines:?}");
     }
     // Its neighbour was appended all the same.
@@ -282,6 +289,7 @@ fn zstd_needs_version_7() {
 
 #[test]
 fn transactions_are_refused() {
+    let log = Log::from_now_on();
     let transactional = builder(&["1"])
         .producer(ProducerId(1), ProducerEpoch(0), Sequence(0))
         .transactional()
@@ -304,6 +312,9 @@ fn transactions_are_refused() {
             }
         }
     }
+    // Versions without messages leave the reason in the log.
+    let lines = log.lines(&[&client.local_address().to_string(), "transactional"]);
+    assert_eq!(lines.len(), 1, "{lines:?}");
     check_written(&produce(&mut client, LATEST, &topic, 0, &batch(&["1"])), 0);
 }
 

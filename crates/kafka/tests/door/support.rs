@@ -153,23 +153,38 @@ impl io::Write for Lines {
     }
 }
 
-/// Keeps what is logged from now on, in all tests of this process.
-pub fn keep_logs() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| tracing_subscriber::fmt().with_ansi(false).with_writer(|| Lines).init());
+/// What is logged from its making on, by all tests of this process.
+pub struct Log {
+    from: usize,
 }
 
-/// Waits for a line of the log that has all of these, as the address of a test's own connection, and returns
-/// all there are by then.
-pub fn logged(parts: &[&str]) -> Vec<String> {
-    let found = |lines: &str| -> Vec<String> {
-        let has_all = |line: &&str| parts.iter().all(|part| line.contains(part));
-        lines.lines().filter(has_all).map(String::from).collect()
-    };
-    let lines = LINES.lock().unwrap();
-    let (lines, _) =
-        WRITTEN.wait_timeout_while(lines, Duration::from_secs(60), |lines| found(lines).is_empty()).unwrap();
-    let found = found(&lines);
-    assert!(!found.is_empty(), "no line of the log has {parts:?}");
-    found
+impl Log {
+    pub fn from_now_on() -> Self {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| tracing_subscriber::fmt().with_ansi(false).with_writer(|| Lines).init());
+        Self { from: LINES.lock().unwrap().len() }
+    }
+
+    /// Waits for a line with all of these words, and returns all there are by then. The address of the test's
+    /// own connection tells its lines from those of others.
+    pub fn lines(&self, words: &[&str]) -> Vec<String> {
+        let found = |lines: &str| -> Vec<String> {
+            // An address may be the beginning of another one.
+            let has = |line: &str, word: &str| {
+                line.match_indices(word)
+                    .any(|(at, _)| !line[at + word.len()..].starts_with(|next: char| next.is_ascii_digit()))
+            };
+            let has_all = |line: &&str| words.iter().all(|word| has(line, word));
+            lines[self.from..].lines().filter(has_all).map(String::from).collect()
+        };
+        let lines = LINES.lock().unwrap();
+        let (lines, _) = WRITTEN
+            .wait_timeout_while(lines, Duration::from_secs(60), |lines| found(lines).is_empty())
+            .unwrap();
+        let found = found(&lines);
+        // A panic must not poison the log of the other tests.
+        drop(lines);
+        assert!(!found.is_empty(), "no line of the log has {words:?}");
+        found
+    }
 }

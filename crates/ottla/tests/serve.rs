@@ -1,0 +1,356 @@
+//! `ottla serve` as a process: what it prints, what it serves, how it ends, and what it leaves.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use ottla_protocol::{
+    ErrorCode,
+    messages::{
+        api_versions::ApiVersionsRequest,
+        describe_cluster::DescribeClusterRequest,
+        fetch::{FetchPartition, FetchRequest, FetchTopic},
+        list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic},
+        metadata::{MetadataRequest, MetadataRequestTopic},
+        produce::{PartitionProduceData, ProduceRequest, TopicProduceData},
+    },
+};
+use ottla_records::{BatchBuilder, NewRecord};
+use ottla_testing_internal::TestClient;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long a stop in order may take.
+const STOP_MAX: Duration = Duration::from_secs(5);
+/// How long anything else may take: only a hang does.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+    let log = File::options().create(true).append(true).open(dir.join("log")).unwrap();
+    command.arg("serve").args(args).current_dir(dir).stdin(Stdio::null()).stderr(log).env_remove("OTTLA_LOG");
+    command
+}
+
+/// A running broker in a directory of its own, killed when it is dropped.
+struct Ottla {
+    child: Child,
+    /// What it printed at the start.
+    block: String,
+    addresses: Vec<SocketAddr>,
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Ottla {
+    /// Starts a broker with its data in `dir` on a free port of loopback.
+    fn start(dir: &Path, args: &[&str]) -> Self {
+        Self::start_on(dir, &[&["--listen", "127.0.0.1:0"], args].concat())
+    }
+
+    fn start_on(dir: &Path, args: &[&str]) -> Self {
+        let mut child = command(dir, args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut block = String::new();
+        // The number of topics is what every start prints after the rest.
+        while !block.lines().last().is_some_and(|line| line.trim_start().starts_with("topics ")) {
+            if stdout.read_line(&mut block).unwrap() == 0 {
+                let log = fs::read_to_string(dir.join("log")).unwrap_or_default();
+                panic!("no broker: {:?}\n{block}{log}", child.wait());
+            }
+        }
+        let address = |line: &str| line.trim().strip_prefix("listening on ")?.parse().ok();
+        let addresses = block.lines().filter_map(address).collect();
+        Self { child, block, addresses, _stdout: stdout }
+    }
+
+    fn client(&self) -> TestClient {
+        TestClient::connect(self.addresses[0])
+    }
+
+    /// The rest of the line of the block that begins with this word.
+    fn line(&self, word: &str) -> Option<&str> {
+        self.block.lines().find_map(|line| line.trim().strip_prefix(word)).map(str::trim)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for the end, for so long at most.
+    fn ended_within(mut self, most: Duration) -> Option<ExitStatus> {
+        let (tell, told) = mpsc::channel();
+        let pid = Pid::from_child(&self.child);
+        let waiter = thread::spawn(move || tell.send(self.child.wait().unwrap()));
+        let ended = told.recv_timeout(most).ok();
+        if ended.is_none() {
+            kill_process(pid, Signal::KILL).unwrap();
+        }
+        let _ = waiter.join().unwrap();
+        ended
+    }
+
+    fn stop(self, signal: Signal) {
+        self.signal(signal);
+        let ended = self.ended_within(STOP_MAX);
+        assert_eq!(ended.expect("it stops in time").code(), Some(0));
+    }
+
+    fn kill(self) {
+        self.signal(Signal::KILL);
+        self.ended_within(PATIENCE).expect("a killed process ends");
+    }
+}
+
+impl Drop for Ottla {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn dir() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// Runs a broker that is expected not to start, and expects its exit code and texts in its one error line.
+fn check_refused(dir: &Path, args: &[&str], code: i32, texts: &[&str]) {
+    let output = command(dir, args).stderr(Stdio::piped()).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {error}");
+    assert!(output.stdout.is_empty(), "{args:?}: it said that it runs");
+    let lines: Vec<&str> = error.lines().filter(|line| line.starts_with("ottla: ")).collect();
+    let [line] = lines[..] else { panic!("{args:?}: {error}") };
+    for text in texts {
+        assert!(line.contains(text), "{args:?}: {text:?} expected: {line}");
+    }
+}
+
+fn produce(topic: &str, values: &[&str]) -> ProduceRequest {
+    let mut batch = BatchBuilder::new();
+    for value in values {
+        batch.push(&NewRecord { value: Some(value.as_bytes()), ..NewRecord::default() }).unwrap();
+    }
+    let records = batch.build().unwrap().into();
+    let partition_data = vec![PartitionProduceData { records, ..PartitionProduceData::default() }];
+    let topic = TopicProduceData { name: topic.into(), partition_data, ..TopicProduceData::default() };
+    ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..ProduceRequest::default() }
+}
+
+fn check_produced(client: &mut TestClient, topic: &str, values: &[&str], base_offset: i64) {
+    let answer = client.call(9, &produce(topic, values));
+    let answer = &answer.responses[0].partition_responses[0];
+    assert_eq!((answer.error_code, answer.base_offset), (ErrorCode::NONE, base_offset), "{answer:?}");
+}
+
+fn create(client: &mut TestClient, topic: &str) {
+    let topics = vec![MetadataRequestTopic { name: Some(topic.into()), ..MetadataRequestTopic::default() }];
+    let answer = client.call(9, &MetadataRequest { topics: Some(topics), ..MetadataRequest::default() });
+    assert_eq!(answer.topics[0].error_code, ErrorCode::NONE);
+}
+
+fn end_offset(client: &mut TestClient, topic: &str) -> i64 {
+    let partitions = vec![ListOffsetsPartition { timestamp: -1, ..ListOffsetsPartition::default() }];
+    let topics = vec![ListOffsetsTopic { name: topic.into(), partitions, ..ListOffsetsTopic::default() }];
+    let answer = client.call(6, &ListOffsetsRequest { topics, ..ListOffsetsRequest::default() });
+    answer.topics[0].partitions[0].offset
+}
+
+fn cluster_id(client: &mut TestClient) -> String {
+    client.call(0, &DescribeClusterRequest::default()).cluster_id.to_string()
+}
+
+#[test]
+fn the_start_block_tells_what_runs_where() {
+    let dir = dir();
+    let broker = Ottla::start(dir.path(), &["--data", "here", "--memory", "64MiB"]);
+    assert_eq!(broker.block.lines().next(), Some(concat!("ottla ", env!("CARGO_PKG_VERSION"))));
+    assert_eq!(broker.line("data"), Some("here"));
+    assert!(broker.line("durability").unwrap().starts_with("fsync"), "{}", broker.block);
+    assert_eq!(broker.line("memory"), Some("64 MiB"));
+    assert_eq!(broker.line("topics"), Some("0"));
+    let container = ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| Path::new(mark).exists());
+    assert_eq!(broker.block.contains("--advertise HOST:PORT"), container, "{}", broker.block);
+
+    let [address] = broker.addresses[..] else { panic!("{}", broker.block) };
+    assert_ne!(address.port(), 0, "the port that it got is printed");
+    assert_eq!(broker.client().call(0, &ApiVersionsRequest::default()).error_code, ErrorCode::NONE);
+    create(&mut broker.client(), "a");
+    broker.stop(Signal::TERM);
+    let broker = Ottla::start(dir.path(), &["--data", "here"]);
+    assert_eq!(broker.line("topics"), Some("1"));
+}
+
+#[test]
+fn each_listener_gets_a_port_and_is_told_of_by_itself() {
+    let dir = dir();
+    let broker = Ottla::start(dir.path(), &["--listen", "127.0.0.1:0"]);
+    let [one, other] = broker.addresses[..] else { panic!("{}", broker.block) };
+    assert_ne!(one.port(), other.port());
+    for address in [one, other] {
+        let answer = TestClient::connect(address).call(9, &MetadataRequest::default());
+        assert_eq!(answer.brokers[0].port, i32::from(address.port()));
+    }
+}
+
+#[test]
+fn a_client_is_told_the_address_it_dialled() {
+    let dir = dir();
+    let mut hosts = vec!["127.0.0.1", "127.0.0.2"];
+    // Where the host has IPv6.
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+        hosts.push("::1");
+    }
+    let at = |host: &&str| SocketAddr::new(host.parse().unwrap(), 0).to_string();
+    let listen: Vec<String> = hosts.iter().map(at).collect();
+    let args: Vec<&str> = listen.iter().flat_map(|at| ["--listen", at]).collect();
+    let broker = Ottla::start_on(dir.path(), &args);
+    for (address, host) in broker.addresses.iter().zip(hosts) {
+        let mut client = TestClient::connect(*address);
+        let metadata = client.call(13, &MetadataRequest::default());
+        let cluster = client.call(2, &DescribeClusterRequest::default());
+        let port = i32::from(address.port());
+        assert_eq!((&*metadata.brokers[0].host, metadata.brokers[0].port), (host, port));
+        assert_eq!((&*cluster.brokers[0].host, cluster.brokers[0].port), (host, port));
+    }
+}
+
+#[test]
+fn what_is_advertised_is_told_by_every_api() {
+    let dir = dir();
+    let broker = Ottla::start(dir.path(), &["--advertise", "kafka.example:19092", "--set", "node.id=5"]);
+    assert_eq!(broker.line("advertised"), Some("kafka.example:19092"));
+    let mut client = broker.client();
+    let metadata = client.call(13, &MetadataRequest::default());
+    let cluster = client.call(2, &DescribeClusterRequest::default());
+    let (one, other) = (&metadata.brokers[0], &cluster.brokers[0]);
+    assert_eq!((one.node_id, &*one.host, one.port), (5, "kafka.example", 19092));
+    assert_eq!((other.broker_id, &*other.host, other.port), (5, "kafka.example", 19092));
+    assert_eq!((metadata.controller_id, cluster.controller_id), (5, 5));
+    assert_eq!(metadata.cluster_id.as_deref(), Some(&*cluster.cluster_id));
+}
+
+#[test]
+fn a_wrong_setting_ends_with_2_and_names_itself_its_place_and_the_nearest() {
+    let dir = dir();
+    let check = |args: &[&str], texts: &[&str]| check_refused(dir.path(), args, 2, texts);
+    check(&["--set", "num.partition=3"], &["--set", "num.partition", "did you mean num.partitions?"]);
+    check(&["--set", "num.partitions=0"], &["--set", "num.partitions", "at least 1"]);
+    check(&["--set", "retention.bytes=1"], &["--set", "did you mean log.retention.bytes?"]);
+    check(&["--memory", "1MiB"], &["--memory", "memory.budget", "32 MiB"]);
+    check(&["--listen", "localhost"], &["--listen", "localhost", "HOST:PORT"]);
+    check(&["--advertise", "0.0.0.0:9092"], &["--advertise", "0.0.0.0:9092"]);
+    check(&["--config", "none.toml"], &["--config", "none.toml"]);
+
+    fs::write(dir.path().join("o.toml"), "data = \"d\"\n\n\"num.partition\" = 3\n").unwrap();
+    check(&["--config", "o.toml"], &["o.toml:3", "num.partition", "did you mean num.partitions?"]);
+    fs::write(dir.path().join("o.toml"), "\"num.partitions\" = 3\nlisten = [\n").unwrap();
+    check(&["--config", "o.toml"], &["o.toml:"]);
+    assert!(!dir.path().join("ottla-data").exists(), "nothing was made");
+}
+
+#[test]
+fn a_port_that_is_taken_ends_with_3() {
+    let dir = dir();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    check_refused(dir.path(), &["--listen", &address], 3, &[&address, "--listen"]);
+    assert!(!dir.path().join("ottla-data").exists(), "nothing was made");
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_used_ends_with_4() {
+    let dir = dir();
+    let listen = ["--listen", "127.0.0.1:0"];
+    let check = |data: &str, texts: &[&str]| {
+        check_refused(dir.path(), &[&listen[..], &["--data", data]].concat(), 4, texts);
+    };
+    fs::write(dir.path().join("file"), "").unwrap();
+    check("file", &["file", "--data"]);
+    check("file/below", &["file/below", "--data"]);
+
+    let broker = Ottla::start(dir.path(), &["--data", "used"]);
+    check("used", &["used", "in use by another process"]);
+    check_produced_after(&broker);
+    broker.kill();
+    // What held it is gone, and so is the lock.
+    Ottla::start(dir.path(), &["--data", "used"]).stop(Signal::TERM);
+
+    fs::create_dir_all(dir.path().join("damaged")).unwrap();
+    fs::write(dir.path().join("damaged/state.db"), "this is no database, and was never one").unwrap();
+    check("damaged", &["damaged/state.db"]);
+}
+
+/// The broker works on, whoever else wanted its directory.
+fn check_produced_after(broker: &Ottla) {
+    let mut client = broker.client();
+    create(&mut client, "a");
+    check_produced(&mut client, "a", &["1"], 0);
+}
+
+#[test]
+fn the_cluster_id_is_made_once_and_kept() {
+    let (dir, other) = (dir(), tempfile::tempdir().unwrap());
+    let broker = Ottla::start(dir.path(), &[]);
+    let id = cluster_id(&mut broker.client());
+    assert!(!id.is_empty());
+    broker.stop(Signal::TERM);
+    let broker = Ottla::start(dir.path(), &[]);
+    assert_eq!(cluster_id(&mut broker.client()), id);
+    broker.kill();
+    let broker = Ottla::start(dir.path(), &[]);
+    assert_eq!(cluster_id(&mut broker.client()), id);
+    assert_ne!(cluster_id(&mut Ottla::start(other.path(), &[]).client()), id);
+}
+
+#[test]
+fn it_stops_in_order_while_clients_are_connected() {
+    let dir = dir();
+    for (turn, signal) in [Signal::TERM, Signal::INT].into_iter().enumerate() {
+        let broker = Ottla::start(dir.path(), &[]);
+        let (mut idle, mut waiting, mut half) = (broker.client(), broker.client(), broker.client());
+        create(&mut idle, "a");
+        let written = turn as i64 * 2;
+        check_produced(&mut idle, "a", &["1", "2"], written);
+        // One waits for records that do not come, and one is in the middle of a frame.
+        let partition = FetchPartition {
+            fetch_offset: written + 2,
+            partition_max_bytes: 1 << 20,
+            ..FetchPartition::default()
+        };
+        let topic = FetchTopic { topic: "a".into(), partitions: vec![partition], ..FetchTopic::default() };
+        let long = FetchRequest {
+            max_wait_ms: 60_000,
+            min_bytes: 1,
+            topics: vec![topic],
+            ..FetchRequest::default()
+        };
+        let _ = waiting.send(12, &long);
+        half.write(&[0, 0, 1, 0, 0, 3]);
+        broker.stop(signal);
+        assert!(idle.receive_frame().is_none(), "the connection is closed");
+    }
+    let broker = Ottla::start(dir.path(), &[]);
+    assert_eq!(end_offset(&mut broker.client(), "a"), 4);
+    assert_eq!(broker.line("replayed"), None, "a stop in order leaves nothing to replay");
+}
+
+#[test]
+fn what_was_acknowledged_outlives_a_kill() {
+    let dir = dir();
+    for turn in 0..3 {
+        let broker = Ottla::start(dir.path(), &[]);
+        let mut client = broker.client();
+        create(&mut client, "a");
+        assert_eq!(end_offset(&mut client, "a"), turn * 2);
+        check_produced(&mut client, "a", &["1", "2"], turn * 2);
+        broker.kill();
+    }
+}
