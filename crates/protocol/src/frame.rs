@@ -69,16 +69,18 @@ impl RequestFrame {
         Ok(Self { header, body: frame.slice(reader.position()..) })
     }
 
-    /// Reads the body as the request that the header names.
+    /// Reads the body as the request that the header names. Bytes after it are ignored, as Kafka does: librdkafka
+    /// sends some (its Metadata request for all topics from version 9 on has a null array of four bytes, which
+    /// reads as a whole request with three bytes left over).
     ///
     /// # Errors
-    /// The version is not known, the bytes are no such request, or more than one.
+    /// The version is not known, or the bytes are no such request.
     ///
     /// # Panics
     /// In debug builds, if the header names another API than `R`'s.
     pub fn request<R: Request>(&self) -> Result<R, DecodeError> {
         debug_assert_eq!(self.header.api_key, R::API_KEY);
-        R::from_bytes(&self.body, self.header.api_version)
+        R::decode(&mut Reader::new(&self.body), self.header.api_version)
     }
 }
 
