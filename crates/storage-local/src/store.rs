@@ -4,7 +4,7 @@
 //! storage apart from the state database: crash tests drive a [`LogStore`] over a recorded disk.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -170,6 +170,14 @@ impl LogStore {
         let Begun { disk, clock, random, faults, files, wal_dir, wal_max } = begun;
         let Recovered { logs, mut checkpoints, wal, epoch, replayed } = recovered;
         let replay_from = checkpoints.current().replay_from;
+        // A stop in order leaves producers to the WAL. The next checkpoint that frees WAL files must know them.
+        let behind: HashSet<LogId> = checkpoints
+            .current()
+            .logs
+            .iter()
+            .filter(|(_, log)| log.state_end < log.flushed_end)
+            .map(|(id, _)| *id)
+            .collect();
         let life = Increment { replay_from, epoch, clean: false, ..Increment::default() };
         checkpoints
             .write(life)
@@ -198,6 +206,9 @@ impl LogStore {
             let log = Arc::new(LocalLog::new(id, log.view, LogSettings::default(), readers.clone()));
             if log.with(|view| !view.tail.is_empty()) && log.queue() {
                 flushes.touched(log.clone());
+            }
+            if behind.contains(&id) {
+                flushes.mark_changed(&log);
             }
             opened.insert(id, log);
         }
