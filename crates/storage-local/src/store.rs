@@ -170,12 +170,16 @@ impl LogStore {
         let Begun { disk, clock, random, faults, files, wal_dir, wal_max } = begun;
         let Recovered { logs, mut checkpoints, wal, epoch, replayed } = recovered;
         let replay_from = checkpoints.current().replay_from;
-        // A stop in order leaves producers to the WAL. The next checkpoint that frees WAL files must know them.
+        // What only the WAL knows of these, beside batches: producers, which a stop in order leaves to it, and
+        // log starts. The next checkpoint that frees WAL files must know them too.
         let behind: HashSet<LogId> = checkpoints
             .current()
             .logs
             .iter()
-            .filter(|(_, log)| log.state_end < log.flushed_end)
+            .filter(|(id, saved)| {
+                let log_start_moved = logs.get(id).is_some_and(|log| log.view.log_start > saved.log_start);
+                saved.state_end < saved.flushed_end || log_start_moved
+            })
             .map(|(id, _)| *id)
             .collect();
         let life = Increment { replay_from, epoch, clean: false, ..Increment::default() };

@@ -254,6 +254,8 @@ impl WalThread {
                         let log_start = view.log_start;
                         view.epochs.start_at(log_start);
                     });
+                    // Before anything is written to a later file: the checkpoint that frees this one knows it.
+                    self.flushes.mark_changed(&log);
                     let _ = done.send(Ok(()));
                 }
                 deliver(intakes, deliveries);
