@@ -224,7 +224,10 @@ impl Flusher {
             }
             let batches = run.iter().map(outgoing).collect::<io::Result<Vec<_>>>()?;
             drop(run);
-            self.write_run(log, &batches)?;
+            let _files = log.lock_files();
+            if !log.is_deleted() {
+                self.write_run(log, &batches)?;
+            }
         }
     }
 

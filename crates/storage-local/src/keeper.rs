@@ -328,6 +328,7 @@ impl Keeper {
         let deleted = std::mem::take(&mut self.wishes.state.lock().deleted);
         for log in deleted {
             self.logs.lock().remove(&log.id());
+            let _files = log.lock_files();
             self.files.forget(log.id());
             remove_log_files(self.disk.as_ref(), &self.files, log.id())?;
             // Files up to the active one may name it; the next one cannot.

@@ -4,7 +4,7 @@
 //! storage apart from the state database: crash tests drive a [`LogStore`] over a recorded disk.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -170,6 +170,18 @@ impl LogStore {
         let Begun { disk, clock, random, faults, files, wal_dir, wal_max } = begun;
         let Recovered { logs, mut checkpoints, wal, epoch, replayed } = recovered;
         let replay_from = checkpoints.current().replay_from;
+        // What only the WAL knows of these, beside batches: producers, which a stop in order leaves to it, and
+        // log starts. The next checkpoint that frees WAL files must know them too.
+        let behind: HashSet<LogId> = checkpoints
+            .current()
+            .logs
+            .iter()
+            .filter(|(id, saved)| {
+                let log_start_moved = logs.get(id).is_some_and(|log| log.view.log_start > saved.log_start);
+                saved.state_end < saved.flushed_end || log_start_moved
+            })
+            .map(|(id, _)| *id)
+            .collect();
         let life = Increment { replay_from, epoch, clean: false, ..Increment::default() };
         checkpoints
             .write(life)
@@ -198,6 +210,9 @@ impl LogStore {
             let log = Arc::new(LocalLog::new(id, log.view, LogSettings::default(), readers.clone()));
             if log.with(|view| !view.tail.is_empty()) && log.queue() {
                 flushes.touched(log.clone());
+            }
+            if behind.contains(&id) {
+                flushes.mark_changed(&log);
             }
             opened.insert(id, log);
         }

@@ -17,7 +17,7 @@ use std::{
 use bytes::Bytes;
 use ottla_records::{LeaderEpoch, LogId, Offset};
 use ottla_storage::{EpochEnd, Log, LogBounds, LogSettings, Read, ReadError, ReadRequest};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 pub(crate) use self::read::{Readers, read_batch};
 use self::view::View;
@@ -32,6 +32,8 @@ pub struct LocalLog {
     /// Whether the flusher has been told that there is something to flush.
     queued: AtomicBool,
     deleted: AtomicBool,
+    /// Held while the flusher writes segments, and while a deletion removes them.
+    files: Mutex<()>,
     readers: Arc<Readers>,
 }
 
@@ -44,6 +46,7 @@ impl LocalLog {
             watchers: AtomicU64::new(0),
             queued: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
+            files: Mutex::new(()),
             readers,
         }
     }
@@ -71,6 +74,12 @@ impl LocalLog {
     /// It is deleted from now on.
     pub(crate) fn delete(&self) {
         self.deleted.store(true, Ordering::Release);
+    }
+
+    /// Waits until nobody else writes or removes the log's files. Whoever writes looks then whether the log is
+    /// deleted: files that were written after a removal would stay for ever.
+    pub(crate) fn lock_files(&self) -> MutexGuard<'_, ()> {
+        self.files.lock()
     }
 
     /// Marks the log as known to the flusher; true if it was not before.

@@ -230,6 +230,13 @@ impl WalThread {
         let Some(active) = active.as_mut() else { return Ok(()) };
 
         let mut placements = self.place(&mut parcels, &mut deliveries);
+        // The row of a deleted log goes when no WAL file up to the one at its deletion is left: none after that
+        // may name it.
+        let (gone, log_starts): (Vec<_>, Vec<_>) =
+            log_starts.into_iter().partition(|new| new.log.is_deleted());
+        for new in gone {
+            let _ = new.done.send(Err(AppendError::Deleted));
+        }
         let mut entries: Vec<Entry> = Vec::with_capacity(placements.len() + log_starts.len());
         let header_len = RecordHeader::padded_len(placements.len() + log_starts.len());
         let starts = data_positions(header_len, &parcels);
@@ -254,6 +261,8 @@ impl WalThread {
                         let log_start = view.log_start;
                         view.epochs.start_at(log_start);
                     });
+                    // Before anything is written to a later file: the checkpoint that frees this one knows it.
+                    self.flushes.mark_changed(&log);
                     let _ = done.send(Ok(()));
                 }
                 deliver(intakes, deliveries);

@@ -178,7 +178,8 @@ impl Store {
     }
 }
 
-fn contents(read: Read) -> Vec<u8> {
+/// The bytes of a read.
+pub fn contents(read: Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     for piece in read.pieces {
         match piece {
