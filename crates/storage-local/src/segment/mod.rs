@@ -7,6 +7,7 @@
 
 pub(crate) mod files;
 pub(crate) mod index;
+pub(crate) mod walk;
 pub(crate) mod write;
 
 use std::sync::atomic::{AtomicU64, Ordering};
