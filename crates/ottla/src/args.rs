@@ -19,7 +19,7 @@ pub struct Args {
 pub enum Command {
     /// Run the broker.
     Serve(ServeArgs),
-    /// Look into a data directory that no broker is using.
+    /// Look into a data directory.
     #[command(subcommand)]
     Storage(StorageCommand),
 }
@@ -51,13 +51,13 @@ pub struct ServeArgs {
 /// What `ottla storage` can do. Nothing of it changes a file.
 #[derive(Clone, Debug, Subcommand)]
 pub enum StorageCommand {
-    /// Show what a file holds, or each file of a directory.
+    /// Show what a file holds, or each file of a directory. A broker may be running.
     Dump {
-        /// A segment, index, checkpoint or write-ahead log file, or a directory of them
+        /// A segment, index, checkpoint, write-ahead log or state.db, or a directory of them
         #[arg(value_name = "FILE|DIR")]
         path: PathBuf,
     },
-    /// Read everything in a data directory and report what is damaged.
+    /// Read everything in a data directory that no broker uses, and report what is damaged.
     Check {
         /// The data directory
         #[arg(value_name = "DIR")]

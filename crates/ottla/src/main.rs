@@ -3,21 +3,19 @@
 mod args;
 mod config;
 mod serve;
+mod storage;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Command, ServeArgs, StorageCommand};
+use args::{Args, Command, ServeArgs};
 use config::Machine;
 
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::Serve(args) => serve(&args),
-        Command::Storage(StorageCommand::Dump { path } | StorageCommand::Check { data: path }) => {
-            eprintln!("ottla: cannot look into {}: this build has no storage tools", path.display());
-            ExitCode::FAILURE
-        }
+        Command::Storage(command) => storage::run(&command),
     }
 }
 

@@ -71,17 +71,21 @@ pub(crate) struct Increment {
 
 /// Why a checkpoint cannot be used.
 #[derive(Debug, Error)]
-pub(crate) enum CheckpointError {
+pub enum CheckpointError {
     /// The disk did not give it.
-    #[error("cannot read {path}: {error}", path = path.display())]
+    #[error("cannot read {}: {error}; nothing was changed; see to the disk, and start again", path.display())]
     Io {
-        /// The file.
+        /// File or directory.
         path: PathBuf,
         /// What went wrong.
         error: io::Error,
     },
     /// It was written by a newer version.
-    #[error("{} has format version {version}, and this program reads up to {VERSION}", path.display())]
+    #[error(
+        "{} was written by a newer version of ottla (format {version}; this version knows up to {VERSION}): \
+         start that version again, or restore the data directory from a backup made before the upgrade",
+        path.display()
+    )]
     Newer {
         /// The file.
         path: PathBuf,
@@ -89,7 +93,11 @@ pub(crate) enum CheckpointError {
         version: u32,
     },
     /// It is damaged.
-    #[error("{} is damaged at byte {at}: {what}", path.display())]
+    #[error(
+        "the checkpoint is damaged: {} at byte {at}: {what}; nothing was changed; restore the data directory \
+         from a backup",
+        path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -155,11 +163,8 @@ impl Checkpoints {
         let mut current = Checkpoint::default();
         if let Some(number) = newest {
             let path = path(&dir, number);
-            let file = disk.open(&path, Access::Read, FileKind::Cached).map_err(io(&path))?;
-            let len = file.len().map_err(io(&path))?;
-            let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-            let read = file.read_at(&mut bytes, 0).map_err(io(&path))?;
-            current = decode_file(&bytes[..read], &path)?;
+            let bytes = read_file(disk.as_ref(), &path).map_err(io(&path))?;
+            current = decode_file(&bytes, &path)?;
         }
         Ok(Self { disk, dir, current, file: None, next_number })
     }
@@ -238,17 +243,48 @@ impl Checkpoints {
     }
 }
 
-fn path(dir: &Path, number: u64) -> PathBuf {
+/// The bytes of a file, read as they come: a length that the file system reports reserves no memory.
+pub(crate) fn read_file(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
+    const STEP: usize = 1 << 20;
+    let file = disk.open(path, Access::Read, FileKind::Cached)?;
+    let mut bytes = Vec::new();
+    loop {
+        let at = bytes.len();
+        bytes.try_reserve(STEP).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+        bytes.resize(at + STEP, 0);
+        let read = file.read_at(&mut bytes[at..], at as u64)?;
+        bytes.truncate(at + read);
+        if read < STEP {
+            return Ok(bytes);
+        }
+    }
+}
+
+/// Where the checkpoint with this number is.
+pub(crate) fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:010}.checkpoint"))
 }
 
-fn number_of(name: &Path) -> Option<u64> {
+/// The number of a checkpoint, from its name.
+pub(crate) fn number_of(name: &Path) -> Option<u64> {
     let number = name.to_str()?.strip_suffix(".checkpoint")?;
     (number.len() == 10).then(|| number.parse().ok())?
 }
 
 /// Reads a whole file.
 pub(crate) fn decode_file(bytes: &[u8], path: &Path) -> Result<Checkpoint, CheckpointError> {
+    let mut checkpoint = Checkpoint::default();
+    decode_frames(bytes, path, |_, frame| checkpoint.apply(frame))?;
+    Ok(checkpoint)
+}
+
+/// Reads the frames of a file one by one, each with its position, and returns where they end: behind that may
+/// be one that was torn.
+pub(crate) fn decode_frames(
+    bytes: &[u8],
+    path: &Path,
+    mut each: impl FnMut(usize, Increment),
+) -> Result<usize, CheckpointError> {
     let damaged = |at, what| CheckpointError::Damaged { path: path.to_path_buf(), at, what };
     let header = bytes.get(..FILE_HEADER).ok_or_else(|| damaged(0, "it is shorter than its header"))?;
     if header[..8] != MAGIC {
@@ -258,11 +294,10 @@ pub(crate) fn decode_file(bytes: &[u8], path: &Path) -> Result<Checkpoint, Check
     if version > VERSION {
         return Err(CheckpointError::Newer { path: path.to_path_buf(), version });
     }
-    let mut checkpoint = Checkpoint::default();
     let (mut at, mut number) = (FILE_HEADER, 0);
     while at < bytes.len() {
         let Some((frame, len)) = decode_frame(&bytes[at..], number) else { break };
-        checkpoint.apply(frame);
+        each(at, frame);
         at += len;
         number += 1;
     }
@@ -275,7 +310,7 @@ pub(crate) fn decode_file(bytes: &[u8], path: &Path) -> Result<Checkpoint, Check
     if later.is_some() {
         return Err(damaged(at, "a frame is damaged, and a whole one follows"));
     }
-    Ok(checkpoint)
+    Ok(at)
 }
 
 /// Whether a frame with a number not below `number` begins here.

@@ -12,6 +12,7 @@ mod checkpoint;
 mod disk;
 mod faults;
 mod flusher;
+pub mod inspect;
 mod keeper;
 mod local;
 mod log;
@@ -21,6 +22,7 @@ mod state;
 mod store;
 mod wal;
 
+pub use checkpoint::CheckpointError;
 pub use disk::RealDisk;
 pub use faults::FaultHandler;
 pub use keeper::GoneHandler;

@@ -36,7 +36,8 @@ use crate::{
 
 /// The name of the state database in a data directory.
 pub const STATE_FILE: &str = "state.db";
-const LOCK_FILE: &str = "lock";
+/// The name of the file that a broker holds a lock on.
+pub(crate) const LOCK_FILE: &str = "lock";
 
 /// The storage of a data directory.
 pub struct LocalStorage {
@@ -59,8 +60,22 @@ pub enum LocalStorageError {
         /// The data directory.
         dir: PathBuf,
     },
+    /// The state database is not there, and logs are.
+    #[error(
+        "{} is missing, and without it nobody knows whose the logs beside it are: restore it from a backup, or \
+         give another data directory",
+        path.display()
+    )]
+    StateMissing {
+        /// The state database.
+        path: PathBuf,
+    },
     /// The lock file cannot be opened or locked.
-    #[error("{}: {error}", path.display())]
+    #[error(
+        "cannot lock {}: {error}; the data directory must be writable: see to its permissions and how it is \
+         mounted",
+        path.display()
+    )]
     Lock {
         /// The lock file.
         path: PathBuf,
@@ -91,6 +106,10 @@ impl LocalStorage {
             Arc::new(move |fault: &str| faults.report(fault))
         };
         let path = dir.join(STATE_FILE);
+        // The first start makes the database before anything else: without it, the topics are lost.
+        if !path.exists() && ["checkpoint", "wal", "logs"].iter().any(|part| dir.join(part).exists()) {
+            return Err(LocalStorageError::StateMissing { path });
+        }
         let state = Arc::new(StateDb::open(&path, handler.clone())?);
         let known = known_logs(&StateDb::read_topics(&path)?);
         let gone = {
@@ -174,7 +193,8 @@ fn lock(dir: &Path) -> Result<File, LocalStorageError> {
     })
 }
 
-fn known_logs(topics: &[TopicRow]) -> KnownLogs {
+/// The logs of these topics.
+pub(crate) fn known_logs(topics: &[TopicRow]) -> KnownLogs {
     let of = |state| -> HashSet<LogId> {
         topics.iter().filter(|row| row.state == state).flat_map(|row| row.logs.iter().copied()).collect()
     };

@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -41,10 +41,14 @@ pub enum RecoveryError {
     #[error(transparent)]
     Wal(#[from] WalError),
     /// The checkpoint.
-    #[error("{0}; nothing was changed; restore the file from a backup")]
-    Checkpoint(String),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// A segment file is not as the checkpoint left it.
-    #[error("{} is damaged: {what}; nothing was changed; restore it from a backup", path.display())]
+    #[error(
+        "{} is damaged: {what}; nothing acknowledged was changed; restore the data directory from a backup, or \
+         the file from the disk's redundancy",
+        path.display()
+    )]
     Segment {
         /// The file.
         path: PathBuf,
@@ -52,19 +56,16 @@ pub enum RecoveryError {
         what: String,
     },
     /// The disk failed.
-    #[error("{}: {error}", path.display())]
+    #[error(
+        "cannot use {}: {error}; see to the disk, its free space and the permissions, and start again",
+        path.display()
+    )]
     Io {
         /// File or directory.
         path: PathBuf,
         /// What went wrong.
         error: io::Error,
     },
-}
-
-impl From<CheckpointError> for RecoveryError {
-    fn from(error: CheckpointError) -> Self {
-        Self::Checkpoint(error.to_string())
-    }
 }
 
 /// Which logs the state database knows.
@@ -107,40 +108,7 @@ pub(crate) fn recover(
     let max_producers = options.max_producers;
     let checkpoints = Checkpoints::load(disk.clone(), checkpoint_dir)?;
     let checkpoint = checkpoints.current();
-    let mut logs: BTreeMap<LogId, Building> = BTreeMap::new();
-    for (id, log) in &checkpoint.logs {
-        if known.live.contains(id) {
-            logs.insert(*id, Building::from_checkpoint(log, max_producers));
-        }
-    }
-    let mut replayed = 0;
-    let wal = scan(disk.as_ref(), &wal_dir, options.wal_file_bytes, checkpoint.replay_from, |event| {
-        let id = event.entry.log();
-        if known.deleting.contains(&id) {
-            return Ok(());
-        }
-        if !known.live.contains(&id) {
-            return Err(WalError::Damaged {
-                path: path(&wal_dir, event.file.number),
-                at: event.record_at,
-                what: format!("it names log {id}, which the state database has never heard of"),
-            });
-        }
-        let log = logs.entry(id).or_insert_with(|| Building::empty(max_producers));
-        replayed += 1;
-        log.replay(&event).map_err(|what| WalError::Damaged {
-            path: path(&wal_dir, event.file.number),
-            at: event.record_at,
-            what: format!("log {id}: {what}"),
-        })
-    })?;
-    for (id, log) in &logs {
-        log.check_complete().map_err(|what| WalError::Damaged {
-            path: wal_dir.clone(),
-            at: 0,
-            what: format!("log {id}: {what}"),
-        })?;
-    }
+    let Replay { mut logs, wal, entries: replayed } = replay(disk, &checkpoints, &wal_dir, known, options)?;
     let first_life = checkpoints.is_new() && wal.live.is_empty();
     let epoch = if first_life || checkpoint.clean { checkpoint.epoch } else { checkpoint.epoch + 1 };
     let mut recovered = HashMap::with_capacity(logs.len());
@@ -155,9 +123,64 @@ pub(crate) fn recover(
     Ok(Recovered { logs: recovered, checkpoints, wal, epoch, replayed })
 }
 
+/// What checkpoint and write-ahead log tell together, before anything is set right.
+pub(crate) struct Replay {
+    pub(crate) logs: BTreeMap<LogId, Building>,
+    pub(crate) wal: Scan,
+    /// Entries of the write-ahead log.
+    pub(crate) entries: u64,
+}
+
+/// Reads the write-ahead log over the checkpoint. Changes nothing.
+pub(crate) fn replay(
+    disk: &Arc<dyn Disk>,
+    checkpoints: &Checkpoints,
+    wal_dir: &Path,
+    known: &KnownLogs,
+    options: &Options,
+) -> Result<Replay, RecoveryError> {
+    let max_producers = options.max_producers;
+    let checkpoint = checkpoints.current();
+    let mut logs: BTreeMap<LogId, Building> = BTreeMap::new();
+    for (id, log) in &checkpoint.logs {
+        if known.live.contains(id) {
+            logs.insert(*id, Building::from_checkpoint(log, max_producers));
+        }
+    }
+    let mut entries = 0;
+    let wal = scan(disk.as_ref(), wal_dir, options.wal_file_bytes, checkpoint.replay_from, |event| {
+        let id = event.entry.log();
+        if known.deleting.contains(&id) {
+            return Ok(());
+        }
+        if !known.live.contains(&id) {
+            return Err(WalError::Damaged {
+                path: path(wal_dir, event.file.number),
+                at: event.record_at,
+                what: format!("it names log {id}, which the state database has never heard of"),
+            });
+        }
+        let log = logs.entry(id).or_insert_with(|| Building::empty(max_producers));
+        entries += 1;
+        log.replay(&event).map_err(|what| WalError::Damaged {
+            path: path(wal_dir, event.file.number),
+            at: event.record_at,
+            what: format!("log {id}: {what}"),
+        })
+    })?;
+    for (id, log) in &logs {
+        log.check_complete().map_err(|what| WalError::Damaged {
+            path: wal_dir.to_path_buf(),
+            at: 0,
+            what: format!("log {id}: {what}"),
+        })?;
+    }
+    Ok(Replay { logs, wal, entries })
+}
+
 /// A log that is being put together.
-struct Building {
-    view: View,
+pub(crate) struct Building {
+    pub(crate) view: View,
     state: AppendState,
     /// The producers know everything before this offset already.
     state_end: Offset,
@@ -172,7 +195,7 @@ impl Building {
         }
     }
 
-    fn from_checkpoint(log: &LogCheckpoint, max_producers: usize) -> Self {
+    pub(crate) fn from_checkpoint(log: &LogCheckpoint, max_producers: usize) -> Self {
         let mut view = View::empty(log.flushed_end);
         view.log_start = log.log_start;
         view.active = log.active;

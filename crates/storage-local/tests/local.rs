@@ -194,6 +194,12 @@ async fn a_lost_state_database_is_not_taken_for_an_empty_one() {
     store.close().await.unwrap();
     std::fs::remove_file(dir.path().join(STATE_FILE)).unwrap();
     let refused = try_open(dir.path()).unwrap_err();
+    assert!(matches!(refused, LocalStorageError::StateMissing { .. }), "{refused}");
+    // Nor is another one that was put in its place.
+    let other = tempfile::tempdir().unwrap();
+    open(other.path()).close().await.unwrap();
+    std::fs::copy(other.path().join(STATE_FILE), dir.path().join(STATE_FILE)).unwrap();
+    let refused = try_open(dir.path()).unwrap_err();
     assert!(refused.to_string().contains("never heard of"), "{refused}");
 }
 

@@ -27,7 +27,8 @@ impl Part {
     /// All of them.
     pub(crate) const ALL: [Self; 3] = [Self::Log, Self::Index, Self::TimeIndex];
 
-    fn suffix(self) -> &'static str {
+    /// How its name ends.
+    pub(crate) fn suffix(self) -> &'static str {
         match self {
             Self::Log => "log",
             Self::Index => "index",

@@ -39,6 +39,13 @@ pub(crate) fn read_offset_entry(base: Offset, entry: [u8; OFFSET_ENTRY]) -> (Off
     (Offset(base.0.saturating_add(i64::from(relative))), u64::from(u32::from_be_bytes([e, f, g, h])))
 }
 
+/// Reads an entry of `.timeindex`.
+pub(crate) fn read_time_entry(base: Offset, entry: [u8; TIME_ENTRY]) -> (i64, Offset) {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = entry;
+    let relative = u32::from_be_bytes([i, j, k, l]);
+    (i64::from_be_bytes([a, b, c, d, e, f, g, h]), base.plus(i64::from(relative)))
+}
+
 /// The position from which to look for `wanted`, in an index that `read_at` reads: that of the last entry whose offset is not above it and
 /// whose position lies before `limit`; 0 where there is none.
 ///

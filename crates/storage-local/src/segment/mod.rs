@@ -8,6 +8,7 @@
 mod checked;
 pub(crate) mod files;
 pub(crate) mod index;
+pub(crate) mod walk;
 pub(crate) mod write;
 
 use std::sync::atomic::{AtomicU64, Ordering};

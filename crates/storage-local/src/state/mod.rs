@@ -10,6 +10,7 @@
 
 mod check;
 mod error;
+mod look;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+pub(crate) use self::look::Look;
 pub use self::{check::StateProblem, error::StateError};
 
 use self::{
@@ -81,7 +83,7 @@ impl StateDb {
     /// # Errors
     /// Where the file cannot be opened as a state database at all; see [`StateError`].
     pub fn check(path: &Path) -> Result<Vec<StateProblem>, StateError> {
-        Ok(check::problems(&schema::open_to_read(path)?))
+        Ok(Look::open(path)?.problems())
     }
 
     /// Reads all topics, changing nothing. A broker may be running.
@@ -89,13 +91,7 @@ impl StateDb {
     /// # Errors
     /// See [`StateError`].
     pub fn read_topics(path: &Path) -> Result<Vec<TopicRow>, StateError> {
-        let db = schema::open_to_read(path)?;
-        // One transaction, so that what a broker changes meanwhile is seen wholly or not at all.
-        let read = db.unchecked_transaction().map_err(Trouble::from).and_then(|read| topics::load(&read));
-        read.map_err(|trouble| match trouble {
-            Trouble::Fatal(what) => StateError::Damaged { path: path.to_path_buf(), what },
-            other => StateError::Database { path: path.to_path_buf(), error: other.to_string() },
-        })
+        Ok(Look::open(path)?.contents()?.topics)
     }
 
     /// Finishes what was asked, and closes the file. Requests fail from now on. Waits for the threads; not

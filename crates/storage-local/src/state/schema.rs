@@ -54,7 +54,7 @@ const NEWEST: usize = MIGRATIONS.len();
 /// Opens the database for writing, creates it where there is none, and brings its format up to date. The
 /// directory entry of a new file is durable when this returns.
 pub(super) fn open(path: &Path) -> Result<Connection, StateError> {
-    let mut db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+    let mut db = connect(path, path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
     let failed = |error| StateError::of(path, &error);
     let version = version(&db, path)?;
     make_durable(&db, path)?;
@@ -71,30 +71,22 @@ pub(super) fn open(path: &Path) -> Result<Connection, StateError> {
 
 /// Opens another connection to a database that [`open`] has opened.
 pub(super) fn open_second(path: &Path) -> Result<Connection, StateError> {
-    let db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let db = connect(path, path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     make_durable(&db, path)?;
     Ok(db)
 }
 
-/// Opens a database of the newest format or an older one for looking only.
-pub(super) fn open_to_read(path: &Path) -> Result<Connection, StateError> {
-    let db = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    match version(&db, path)? {
-        0 => Err(StateError::Foreign { path: path.to_path_buf() }),
-        _ => Ok(db),
-    }
-}
-
-fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StateError> {
+/// Connects to what SQLite finds under `name`, which is that of the file `path`.
+pub(super) fn connect(name: &Path, path: &Path, flags: OpenFlags) -> Result<Connection, StateError> {
     // Each connection stays on one thread, so SQLite need not lock it.
-    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let connection = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
     let db = connection.map_err(|error| StateError::of(path, &error))?;
     db.busy_timeout(BUSY_TIMEOUT).map_err(|error| StateError::of(path, &error))?;
     Ok(db)
 }
 
-/// The format version: 0 for a file in which nothing is yet.
-fn version(db: &Connection, path: &Path) -> Result<usize, StateError> {
+/// The format version, which this program knows: 0 for a file in which nothing is yet.
+pub(super) fn version(db: &Connection, path: &Path) -> Result<usize, StateError> {
     let number = |pragma: &str| db.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
     let look = || {
         let tables = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))?;

@@ -10,7 +10,7 @@ use super::error::Trouble;
 
 const NEXT_LOG_ID: &str = "next_log_id";
 const NEXT_PRODUCER_ID: &str = "next_producer_id";
-const CLUSTER_ID: &str = "cluster_id";
+pub(super) const CLUSTER_ID: &str = "cluster_id";
 
 /// All topics, in the order of their ids.
 pub(super) fn load(db: &Connection) -> Result<Vec<TopicRow>, Trouble> {

@@ -18,7 +18,7 @@ use thiserror::Error;
 use crate::{
     arena::Piece,
     wal::{
-        format::{AppendEntry, Entry, FileHeader, FileHeaderError, RecordHeader},
+        format::{AppendEntry, Entry, FileHeader, FileHeaderError, MAX_RECORD_LEN, RecordHeader, VERSION},
         ring::{Spare, WalFile, number_of, path},
     },
 };
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug, Error)]
 pub enum WalError {
     /// The disk did not give it.
-    #[error("cannot read {}: {error}", path.display())]
+    #[error("cannot read {}: {error}; nothing was changed; see to the disk, and start again", path.display())]
     Io {
         /// File or directory.
         path: PathBuf,
@@ -35,17 +35,22 @@ pub enum WalError {
         error: io::Error,
     },
     /// It was written by a newer version.
-    #[error("{} was written by a newer version of Ottla: {detail}; start that version, or restore a backup", path.display())]
+    #[error(
+        "{} was written by a newer version of ottla (format {version}; this version knows up to {VERSION}): \
+         start that version again, or restore the data directory from a backup made before the upgrade",
+        path.display()
+    )]
     Newer {
         /// The file.
         path: PathBuf,
-        /// Which version.
-        detail: String,
+        /// Its format version.
+        version: u32,
     },
     /// Acknowledged records are damaged or missing.
     #[error(
-        "the write-ahead log is damaged: {} at byte {at}: {what}; nothing was changed; restore the file from a \
-         backup or from the disk's redundancy, or keep a copy of the data directory and ask for help", path.display()
+        "the write-ahead log is damaged: {} at byte {at}: {what}; nothing was changed; restore the data \
+         directory from a backup, or the file from the disk's redundancy",
+        path.display()
     )]
     Damaged {
         /// The file.
@@ -132,12 +137,12 @@ fn list(disk: &dyn Disk, dir: &Path, file_len: u64, replay_from: u64) -> Result<
         let header = read_header(file.as_ref()).map_err(io(&path))?;
         match header {
             Ok(header) if header.sequence >= replay_from => {
-                scan.next_sequence = scan.next_sequence.max(header.sequence + 1);
+                scan.next_sequence = scan.next_sequence.max(header.sequence.saturating_add(1));
                 let header = FileHeader { file_len: header.file_len.min(len), ..header };
                 scan.live.push(Arc::new(WalFile { file, header, number }));
             }
             Err(FileHeaderError::Newer(version)) => {
-                return Err(WalError::Newer { path, detail: FileHeaderError::Newer(version).to_string() });
+                return Err(WalError::Newer { path, version });
             }
             // Not needed any more, never used, or its use began as the power failed: whether something is
             // missing is seen from the sequences of the others.
@@ -147,7 +152,7 @@ fn list(disk: &dyn Disk, dir: &Path, file_len: u64, replay_from: u64) -> Result<
                     headless.extend(RecordHeader::peek(&first).map(|record| (number, record.file_sequence)));
                 }
                 if let Ok(header) = header {
-                    scan.next_sequence = scan.next_sequence.max(header.sequence + 1);
+                    scan.next_sequence = scan.next_sequence.max(header.sequence.saturating_add(1));
                 }
                 if len == file_len {
                     scan.spares.push(Spare { file, number, len });
@@ -197,35 +202,54 @@ fn scan_file(
     mut lsn: u64,
     replayed: &mut impl FnMut(Replayed<'_>) -> Result<(), WalError>,
 ) -> Result<u64, WalError> {
-    let len = usize::try_from(file.header.file_len).unwrap_or(usize::MAX) / BLOCK * BLOCK;
-    let mut piece = Piece::alone(len);
-    let bytes = &mut piece.as_mut_slice()[..len];
-    let read = file.file.read_at(bytes, 0);
-    let read = read.map_err(|error| WalError::Io { path: path(dir, file.number), error })?;
-    let bytes = &bytes[..read / BLOCK * BLOCK];
+    if file.header.file_len > LONGEST_FILE {
+        let what = format!("it has {} bytes, more than any file of the log", file.header.file_len);
+        return Err(damaged(dir, file.number, 0, what));
+    }
+    let bytes = read_blocks(file.file.as_ref(), file.header.file_len)
+        .map_err(|error| WalError::Io { path: path(dir, file.number), error })?;
     let mut at = BLOCK;
-    while let Some(record) = read_record(&bytes[at.min(bytes.len())..], file, lsn) {
+    while let Some(record) = read_record(&bytes[at.min(bytes.len())..], &file.header, lsn) {
         for (entry, header) in &record.entries {
             replayed(Replayed { file, record_at: at as u64, entry, header: *header })?;
         }
         at += record.len;
         lsn += 1;
     }
-    let mut later = (at + BLOCK..bytes.len()).step_by(BLOCK);
-    if let Some(later) = later.find(|&later| read_any_record(&bytes[later..], file, lsn)) {
+    if let Some(later) = find_later(&bytes, at, &file.header, lsn) {
         let what = format!("record {lsn} fails its check, and a later one at byte {later} passes");
         return Err(damaged(dir, file.number, at as u64, what));
     }
     Ok(lsn)
 }
 
-struct Record {
-    len: usize,
-    entries: Vec<(Entry, Option<BatchHeader>)>,
+/// The longest file that there can be: one for a record of its own.
+pub(crate) const LONGEST_FILE: u64 = (MAX_RECORD_LEN + BLOCK) as u64;
+
+/// Reads the whole blocks among the first `len` bytes of a file.
+pub(crate) fn read_blocks(file: &dyn DiskFile, len: u64) -> io::Result<Bytes> {
+    let len = usize::try_from(len).unwrap_or(usize::MAX) / BLOCK * BLOCK;
+    let mut piece = Piece::alone(len);
+    let read = file.read_at(&mut piece.as_mut_slice()[..len], 0)?;
+    Ok(piece.freeze().slice(..read / BLOCK * BLOCK))
+}
+
+/// Where a whole record begins, behind the bad one at `at`, whose number is not below `lsn`.
+pub(crate) fn find_later(bytes: &[u8], at: usize, file: &FileHeader, lsn: u64) -> Option<usize> {
+    let mut later = (at + BLOCK..bytes.len()).step_by(BLOCK);
+    later.find(|&later| read_any_record(&bytes[later..], file, lsn))
+}
+
+/// A record that is whole.
+pub(crate) struct Record {
+    /// Its length in bytes.
+    pub(crate) len: usize,
+    /// Its entries, those of appends with the header of their batch.
+    pub(crate) entries: Vec<(Entry, Option<BatchHeader>)>,
 }
 
 /// Reads the record with this number; `None` if it is not there whole.
-fn read_record(bytes: &[u8], file: &WalFile, lsn: u64) -> Option<Record> {
+pub(crate) fn read_record(bytes: &[u8], file: &FileHeader, lsn: u64) -> Option<Record> {
     let header = RecordHeader::peek(bytes)?;
     if header.lsn != lsn {
         return None;
@@ -234,20 +258,20 @@ fn read_record(bytes: &[u8], file: &WalFile, lsn: u64) -> Option<Record> {
 }
 
 /// Whether a whole record with a number not below `lsn` begins here.
-fn read_any_record(bytes: &[u8], file: &WalFile, lsn: u64) -> bool {
+fn read_any_record(bytes: &[u8], file: &FileHeader, lsn: u64) -> bool {
     RecordHeader::peek(bytes)
         .is_some_and(|header| header.lsn >= lsn && check_directory(bytes, file, &header).is_some())
 }
 
-fn check_directory(bytes: &[u8], file: &WalFile, header: &RecordHeader) -> Option<Vec<Entry>> {
-    let same_file = header.file_sequence == file.header.sequence;
+fn check_directory(bytes: &[u8], file: &FileHeader, header: &RecordHeader) -> Option<Vec<Entry>> {
+    let same_file = header.file_sequence == file.sequence;
     if !same_file {
         return None;
     }
-    header.directory(file.header.salt, bytes.get(..RecordHeader::padded_len(header.entries as usize))?)
+    header.directory(file.salt, bytes.get(..RecordHeader::padded_len(header.entries as usize))?)
 }
 
-fn check_record(bytes: &[u8], file: &WalFile, header: &RecordHeader) -> Option<Record> {
+fn check_record(bytes: &[u8], file: &FileHeader, header: &RecordHeader) -> Option<Record> {
     let entries = check_directory(bytes, file, header)?;
     let bytes = bytes.get(..header.len as usize)?;
     let checked = |entry: Entry| match &entry {
