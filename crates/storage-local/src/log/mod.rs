@@ -2,6 +2,7 @@
 
 pub(crate) mod epochs;
 mod read;
+mod seek;
 pub(crate) mod view;
 
 use std::{
