@@ -210,9 +210,7 @@ impl Checkpoints {
     fn rewrite(&mut self) -> io::Result<()> {
         let number = self.next_number;
         let mut bytes = BytesMut::new();
-        bytes.put_slice(&MAGIC);
-        bytes.put_u32_le(VERSION);
-        bytes.put_u32_le(0);
+        encode_header(&mut bytes);
         encode_frame(0, &self.current.to_increment(), &mut bytes);
         let path = path(&self.dir, number);
         let unfinished = path.with_extension("tmp");
@@ -319,8 +317,15 @@ fn looks_like_frame(bytes: &[u8], number: u64) -> bool {
     (number..number + (1 << 32)).contains(&found) && decode_frame(bytes, found).is_some()
 }
 
+/// The beginning of a file.
+pub(crate) fn encode_header(out: &mut BytesMut) {
+    out.put_slice(&MAGIC);
+    out.put_u32_le(VERSION);
+    out.put_u32_le(0);
+}
+
 /// A frame: length of the payload, CRC-32C of all that follows, number of the frame, payload.
-fn encode_frame(number: u64, increment: &Increment, out: &mut BytesMut) {
+pub(crate) fn encode_frame(number: u64, increment: &Increment, out: &mut BytesMut) {
     let start = out.len();
     out.put_bytes(0, 8);
     out.put_u64_le(number);

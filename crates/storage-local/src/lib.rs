@@ -12,6 +12,8 @@ mod checkpoint;
 mod disk;
 mod faults;
 mod flusher;
+#[cfg(test)]
+mod golden;
 pub mod inspect;
 mod keeper;
 mod local;

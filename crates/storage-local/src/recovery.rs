@@ -1,6 +1,6 @@
 //! Recovery: from the checkpoint and the write-ahead log to logs that can be read and appended to.
 //!
-//! No segment is read: active segments are cut to the lengths that the checkpoint knows, segments begun later
+//! No segment is read, but for one whose index is missing: active segments are cut to the lengths that the checkpoint knows, segments begun later
 //! are removed, and everything behind them is taken from the WAL. The WAL is read whole and found in order
 //! before anything on disk is changed.
 
@@ -12,7 +12,7 @@ use std::{
 };
 
 use ottla_records::{LogId, Offset, TimestampType};
-use ottla_storage::{Disk, Producers};
+use ottla_storage::{Disk, LogSettings, Producers};
 use thiserror::Error;
 
 use crate::{
@@ -24,6 +24,8 @@ use crate::{
     segment::{
         Segment,
         files::{Part, SegmentFiles, parse_name},
+        index::{OFFSET_ENTRY, TIME_ENTRY},
+        rebuild::rebuild,
     },
     store::Options,
     wal::{
@@ -286,25 +288,32 @@ impl Building {
             if begun_later || expired {
                 files.remove(id, base).map_err(fail(dir.clone()))?;
             } else if Some(base) < active {
-                let len = |part| {
-                    let path = files.path(id, base, part);
-                    match files.disk().file_len(&path) {
-                        // Without an index, a segment is read from its beginning.
-                        Err(error) if error.kind() == io::ErrorKind::NotFound && part != Part::Log => Ok(0),
-                        other => other.map_err(fail(path)),
-                    }
-                };
-                let segment = Segment::new(id, base, len(Part::Log)?, len(Part::Index)?);
+                let segment = closed_segment(files, id, base)?;
                 self.view.segments.push(Arc::new(segment));
             }
         }
-        if let Some(active) = self.view.active {
-            for (part, len) in [
+        if let Some(active) = &mut self.view.active {
+            let lens = [
                 (Part::Log, active.len),
                 (Part::Index, active.index_len),
                 (Part::TimeIndex, active.time_index_len),
-            ] {
-                cut(files, id, active.base, part, len)?;
+            ];
+            let mut cut_short = false;
+            for (part, len) in lens {
+                cut_short |= cut(files, id, active.base, part, len)?;
+            }
+            if cut_short {
+                // The flusher goes on writing at the ends of the indexes, so they must be whole. This alone
+                // reads a segment at the start.
+                let settings = LogSettings::default();
+                let rebuilt = rebuild(files, id, active.base, active.len, &settings, false);
+                let rebuilt = rebuilt.map_err(fail(files.path(id, active.base, Part::Index)))?;
+                active.index_len = rebuilt.index_len;
+                active.time_index_len = rebuilt.time_index_len;
+                active.since_index = rebuilt.since_index;
+                active.indexed_timestamp = rebuilt.indexed_timestamp;
+                let (log, segment) = (id.0, active.base.0);
+                tracing::warn!(log, segment, "an index was missing or cut; built it anew");
             }
             self.view.segments.push(Arc::new(Segment::new(id, active.base, active.len, active.index_len)));
         }
@@ -322,20 +331,45 @@ impl Building {
     }
 }
 
-/// Cuts a file of the active segment to its length at the checkpoint.
-fn cut(files: &SegmentFiles, id: LogId, base: Offset, part: Part, len: u64) -> Result<(), RecoveryError> {
+/// A segment that is not written to any more.
+fn closed_segment(files: &SegmentFiles, id: LogId, base: Offset) -> Result<Segment, RecoveryError> {
+    let len = |part| {
+        let path = files.path(id, base, part);
+        match files.disk().file_len(&path) {
+            Ok(len) => Ok(Some(len)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(RecoveryError::Io { path, error }),
+        }
+    };
+    let Some(log_len) = len(Part::Log)? else {
+        let path = files.path(id, base, Part::Log);
+        return Err(RecoveryError::Segment { path, what: "it is missing".into() });
+    };
+    let (index_len, times_len) = (len(Part::Index)?, len(Part::TimeIndex)?);
+    let whole = |len: Option<u64>, entry: usize| len.is_some_and(|len| len.is_multiple_of(entry as u64));
+    let segment = Segment::new(id, base, log_len, index_len.unwrap_or(0));
+    let indexed = whole(index_len, OFFSET_ENTRY) && whole(times_len, TIME_ENTRY);
+    Ok(if indexed { segment } else { segment.with_wrong_index() })
+}
+
+/// Cuts a file of the active segment to its length at the checkpoint, and returns whether it is an index that
+/// is shorter than that.
+fn cut(files: &SegmentFiles, id: LogId, base: Offset, part: Part, len: u64) -> Result<bool, RecoveryError> {
     let path = files.path(id, base, part);
     let fail = |error| RecoveryError::Io { path: path.clone(), error };
     let there = match files.disk().file_len(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-        other => other.map_err(fail)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        other => Some(other.map_err(fail)?),
     };
-    if there < len && part == Part::Log {
-        let what = format!("it has {there} bytes where the checkpoint knows {len}");
+    if part == Part::Log && there.is_none_or(|there| there < len) {
+        let what = match there {
+            None => "it is missing".into(),
+            Some(there) => format!("it has {there} bytes where the checkpoint knows {len}"),
+        };
         return Err(RecoveryError::Segment { path, what });
     }
-    if there > len {
+    if there.is_some_and(|there| there > len) {
         files.get(id, base, part).and_then(|file| file.set_len(len)).map_err(fail)?;
     }
-    Ok(())
+    Ok(there.is_none_or(|there| there < len))
 }

@@ -9,7 +9,8 @@ use ottla_storage::ReadError;
 
 use super::{
     LocalLog,
-    read::{Readers, SegmentError, Waiting, read_batch},
+    read::{Readers, SegmentError, read_batch},
+    seek::Seek,
     view::{Place, TailEntry},
 };
 use crate::segment::{Segment, files::Part};
@@ -59,11 +60,8 @@ impl Readers {
         skip: u64,
     ) -> Result<Spot<'a>, ReadError> {
         let Some((first, first_len)) = segments.first() else { return Ok(Spot::Behind(skip)) };
-        let position = self.files.get(first.log(), first.base(), Part::Log).map_err(SegmentError::from);
-        let position = position
-            .and_then(|file| self.position(first, file.as_ref(), offset, *first_len, Waiting::Allowed))
-            .map_err(|error| error.at(first, offset))?;
-        let mut at = position.0.saturating_add(skip);
+        let at = self.position(first, *first_len, offset).map_err(|error| error.at(first, offset))?;
+        let mut at = at.saturating_add(skip);
         for (segment, len) in segments {
             if at < *len {
                 return Ok(Spot::In(segment, at, *len));
@@ -71,6 +69,15 @@ impl Readers {
             at -= len;
         }
         Ok(Spot::Behind(at))
+    }
+
+    /// Where the batch that holds an offset begins in a segment of this length.
+    fn position(&self, segment: &Segment, len: u64, offset: Offset) -> Result<u64, SegmentError> {
+        let file = self.files.get(segment.log(), segment.base(), Part::Log)?;
+        let index = self.index(segment)?;
+        let (log, index) = (file.as_ref(), index.as_deref());
+        let seek = Seek { segment, log, index, may_wait: true, interval: u64::MAX };
+        Ok(seek.seek(offset, len)?.at)
     }
 
     fn copy(&self, segment: &Segment, at: u64, end: u64, len: usize) -> Result<Bytes, ReadError> {

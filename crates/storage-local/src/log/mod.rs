@@ -3,6 +3,7 @@
 mod again;
 pub(crate) mod epochs;
 mod read;
+mod seek;
 pub(crate) mod view;
 
 use std::{

@@ -2,7 +2,10 @@
 //!
 //! What is in memory is given at once. Everything else is read by a few reader threads, so that no network
 //! thread ever waits for the disk. Batches from a segment pass their CRC once after each start; checked and
-//! resident ranges are then given as file ranges.
+//! resident ranges are then given as file ranges. What lies before a damaged batch is given; it alone is
+//! refused.
+//!
+//! Reader threads also build indexes anew that were found wrong, when nobody waits for them.
 
 use std::{
     collections::VecDeque,
@@ -12,8 +15,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use ottla_records::{BatchHeader, Offset};
-use ottla_storage::{BLOCK, DiskFile, FileRange, Log, LogBounds, Read, ReadError, ReadPiece, ReadRequest};
+use ottla_records::{BatchHeader, Offset, batch::HEADER_SIZE};
+use ottla_storage::{
+    BLOCK, DiskFile, FileRange, Log, LogBounds, LogSettings, Read, ReadError, ReadPiece, ReadRequest,
+};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
@@ -21,22 +26,22 @@ use crate::{
     arena::Piece,
     log::{
         LocalLog,
+        seek::{Seek, Sought},
         view::{Place, TailEntry, View},
     },
     segment::{
         Segment,
         files::{Part, SegmentFiles},
-        index,
+        rebuild::rebuild,
+        walk::crc_matches,
     },
 };
 
-/// Bytes of a batch header in a log.
-const HEADER: usize = 61;
-/// How much is read at a time when batches are looked for.
-const SCAN: usize = 16 << 10;
 /// Ranges of at least this length are sent from the file; shorter ones cost less as a copy.
 const SEND_FILE_MIN: u64 = 64 << 10;
 
+/// A batch of more bytes is checked before memory is taken for it.
+const LARGE_BATCH: usize = 1 << 20;
 /// Nothing longer is copied at once, except for a single batch.
 const COPY_MAX: u64 = 1 << 20;
 
@@ -47,6 +52,7 @@ type Answer<T> = oneshot::Sender<Result<T, ReadError>>;
 enum Job {
     Read { log: Arc<LocalLog>, request: ReadRequest, answer: Answer<Read> },
     ReadAgain { log: Arc<LocalLog>, offset: Offset, skip: u64, len: usize, answer: Answer<Bytes> },
+    Rebuild(Arc<Segment>, LogSettings),
 }
 
 /// The reader threads and what they read from.
@@ -60,6 +66,8 @@ pub(crate) struct Readers {
 #[derive(Debug, Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    /// Closed segments whose indexes are wrong.
+    rebuilds: VecDeque<(Arc<Segment>, LogSettings)>,
     stopped: bool,
 }
 
@@ -92,6 +100,9 @@ impl Readers {
                     if queue.stopped {
                         return;
                     }
+                    if let Some((segment, settings)) = queue.rebuilds.pop_front() {
+                        break Job::Rebuild(segment, settings);
+                    }
                     self.wake.wait(&mut queue);
                 }
             };
@@ -105,7 +116,39 @@ impl Readers {
                 Job::ReadAgain { log, offset, skip, len, answer } => {
                     let _ = answer.send(self.read_again_blocking(&log, offset, skip, len));
                 }
+                Job::Rebuild(segment, settings) => self.rebuild(&segment, &settings),
             }
+        }
+    }
+
+    /// Has the indexes of a segment built anew, unless the flusher is still writing to them.
+    fn want_rebuild(&self, log: &LocalLog, segment: &Arc<Segment>) {
+        let active = log.with(|view| view.active.is_some_and(|active| active.base == segment.base()));
+        if !active && segment.claim_rebuild() {
+            self.queue.lock().rebuilds.push_back((segment.clone(), log.settings()));
+            self.wake.notify_one();
+        }
+    }
+
+    fn rebuild(&self, segment: &Segment, settings: &LogSettings) {
+        let (log, base) = (segment.log(), segment.base());
+        match rebuild(&self.files, log, base, segment.len(), settings, true) {
+            Ok(rebuilt) => {
+                segment.set_index_len(rebuilt.index_len);
+                tracing::warn!(
+                    log = log.0,
+                    segment = base.0,
+                    "an index was missing or damaged; built it anew"
+                );
+            }
+            // Retention or a deletion was faster.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(
+                log = log.0,
+                segment = base.0,
+                "an index is missing or damaged, and could not be built anew: {error}; it is read without it \
+                 until the next start"
+            ),
         }
     }
 
@@ -137,11 +180,13 @@ impl Readers {
         match self.look(log, request)? {
             Found::Read(read) => Ok(Some(read)),
             Found::Wal(..) => Ok(None),
-            Found::Segment(segment, bounds) => match self.read_segment(&segment, request, Waiting::Never) {
-                Ok((pieces, more)) => Ok(Some(Read { bounds, pieces, more })),
-                Err(SegmentError::WouldWait) => Ok(None),
-                Err(error) => Err(error.at(&segment, request.offset)),
-            },
+            Found::Segment(segment, bounds) => {
+                match self.read_segment(log, &segment, request, Waiting::Never) {
+                    Ok((pieces, more)) => Ok(Some(Read { bounds, pieces, more })),
+                    Err(SegmentError::WouldWait) => Ok(None),
+                    Err(error) => Err(error.at(&segment, request.offset)),
+                }
+            }
         }
     }
 
@@ -160,7 +205,7 @@ impl Readers {
                     return Ok(Read { bounds, pieces, more: false });
                 }
                 Found::Segment(segment, bounds) => {
-                    match self.read_segment(&segment, request, Waiting::Allowed) {
+                    match self.read_segment(log, &segment, request, Waiting::Allowed) {
                         Ok((pieces, more)) => return Ok(Read { bounds, pieces, more }),
                         Err(SegmentError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
                         Err(error) => return Err(error.at(&segment, request.offset)),
@@ -197,13 +242,52 @@ impl Readers {
     /// to give than is copied at once.
     fn read_segment(
         &self,
-        segment: &Segment,
+        log: &LocalLog,
+        segment: &Arc<Segment>,
         request: ReadRequest,
         waiting: Waiting,
     ) -> Result<(Vec<ReadPiece>, bool), SegmentError> {
-        let len = segment.len();
         let file = self.files.get(segment.log(), segment.base(), Part::Log)?;
-        let (at, first_len) = self.position(segment, file.as_ref(), request.offset, len, waiting)?;
+        let index = self.index(segment)?;
+        let seek = Seek {
+            segment,
+            log: file.as_ref(),
+            index: index.as_deref(),
+            may_wait: waiting == Waiting::Allowed,
+            interval: log.settings().index_interval_bytes.into(),
+        };
+        let sought = seek.seek(request.offset, segment.len());
+        if index.is_none() || segment.index_is_wrong() || sought.as_ref().is_ok_and(|s| s.index_is_wrong) {
+            self.want_rebuild(log, segment);
+        }
+        match self.read_from(segment, &file, sought?, request, waiting) {
+            // Its header may claim offsets that are not its own.
+            Err(SegmentError::Damaged { at, what, .. }) if waiting == Waiting::Allowed => {
+                let sought = seek.seek_past(at, what, request.offset)?;
+                self.read_from(segment, &file, sought, request, waiting)
+            }
+            read => read,
+        }
+    }
+
+    /// The offset index of a segment, if it is there: without it, a segment is read from its beginning.
+    pub(super) fn index(&self, segment: &Segment) -> io::Result<Option<Arc<dyn DiskFile>>> {
+        match self.files.get(segment.log(), segment.base(), Part::Index) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            index => index.map(Some),
+        }
+    }
+
+    /// Reads from a batch that was found.
+    fn read_from(
+        &self,
+        segment: &Segment,
+        file: &Arc<dyn DiskFile>,
+        Sought { at, header, .. }: Sought,
+        request: ReadRequest,
+        waiting: Waiting,
+    ) -> Result<(Vec<ReadPiece>, bool), SegmentError> {
+        let (len, first_len) = (segment.len(), header.length);
         if first_len > request.max_bytes && !request.at_least_one {
             return Ok((Vec::new(), false));
         }
@@ -211,7 +295,12 @@ impl Readers {
         let end = len.min(at.saturating_add(wanted as u64));
         if segment.is_checked(at, end) && end - at >= SEND_FILE_MIN && resident(file.as_ref(), at, end) {
             let len = u32::try_from(end - at).unwrap_or(u32::MAX);
-            return Ok((vec![ReadPiece::File(FileRange { file, at, len })], false));
+            return Ok((vec![ReadPiece::File(FileRange { file: file.clone(), at, len })], false));
+        }
+        // A damaged header may claim a length for which memory must not be taken.
+        let large = waiting == Waiting::Allowed && first_len > request.max_bytes.max(LARGE_BATCH);
+        if large && !crc_matches(|buf, at| file.read_at(buf, at), at, &header)? {
+            return Err(SegmentError::Damaged { at, what: "a batch does not match its CRC", readable: None });
         }
         let all = end;
         let end = end.min(at.saturating_add(COPY_MAX.max(first_len as u64)));
@@ -225,72 +314,23 @@ impl Readers {
             if waiting == Waiting::Never {
                 return Err(SegmentError::WouldWait);
             }
-            return Err(SegmentError::Damaged(at + read as u64, "the file is shorter than it was written"));
+            if read < first_len {
+                return Err(SegmentError::Damaged { at, what: "the file ends here", readable: None });
+            }
+            bytes.truncate(read);
         }
         if !segment.is_checked(at, end) {
-            let good = check_batches(&bytes, at)?;
-            segment.set_checked(at, at + good as u64);
+            let checked = check_batches(&bytes);
+            segment.set_checked(at, at + checked.good as u64);
+            if let Some(what) = checked.fault {
+                if checked.good == 0 {
+                    return Err(SegmentError::Damaged { at, what, readable: None });
+                }
+                // Whoever reads on is told of it then.
+                bytes.truncate(checked.good);
+            }
         }
         Ok((vec![ReadPiece::Memory(Bytes::from(bytes))], end < all))
-    }
-
-    /// Finds the batch that holds `wanted`: its position and length.
-    pub(super) fn position(
-        &self,
-        segment: &Segment,
-        file: &dyn DiskFile,
-        wanted: Offset,
-        len: u64,
-        waiting: Waiting,
-    ) -> Result<(u64, usize), SegmentError> {
-        let index_len = segment.index_len();
-        let mut at = if index_len == 0 || wanted == segment.base() {
-            0
-        } else {
-            let index = self.files.get(segment.log(), segment.base(), Part::Index)?;
-            let read = |buf: &mut [u8], at| match waiting {
-                Waiting::Allowed => index.read_at(buf, at),
-                Waiting::Never => index.read_at_nowait(buf, at),
-            };
-            match index::position_before(read, index_len, segment.base(), wanted, len) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(SegmentError::WouldWait);
-                }
-                other => other?,
-            }
-        };
-        let mut from_start = at == 0;
-        let mut buf = vec![0; SCAN];
-        let (mut buf_at, mut buf_len) = (0, 0);
-        loop {
-            if at >= len {
-                return Err(SegmentError::Damaged(at, "the segment ends before the offset"));
-            }
-            let within = usize::try_from(at.wrapping_sub(buf_at)).unwrap_or(usize::MAX);
-            let in_buf = at >= buf_at && within.saturating_add(HEADER) <= buf_len;
-            if !in_buf {
-                buf_at = at;
-                buf_len = match waiting {
-                    Waiting::Allowed => file.read_at(&mut buf, at)?,
-                    Waiting::Never => nowait(file.read_at_nowait(&mut buf, at))?,
-                };
-            }
-            let within = usize::try_from(at - buf_at).unwrap_or(usize::MAX);
-            let header = buf[..buf_len].get(within..).map(BatchHeader::parse);
-            match header {
-                Some(Ok(header)) if header.base_offset <= wanted && at + header.length as u64 <= len => {
-                    if header.next_offset() > wanted {
-                        return Ok((at, header.length));
-                    }
-                    at += header.length as u64;
-                }
-                // An index entry that leads astray: it is only a hint.
-                _ if !from_start => {
-                    (at, from_start) = (0, true);
-                }
-                _ => return Err(SegmentError::Damaged(at, "no batch with the expected offsets begins here")),
-            }
-        }
     }
 }
 
@@ -307,11 +347,17 @@ pub(super) enum Waiting {
     Allowed,
 }
 
+/// Why a segment could not be read.
 pub(super) enum SegmentError {
     WouldWait,
     Io(io::Error),
-    /// What is wrong, at which position.
-    Damaged(u64, &'static str),
+    Damaged {
+        /// Where.
+        at: u64,
+        what: &'static str,
+        /// The offset behind it that can be read, as far as that is known.
+        readable: Option<Offset>,
+    },
 }
 
 impl From<io::Error> for SegmentError {
@@ -322,13 +368,18 @@ impl From<io::Error> for SegmentError {
 
 impl SegmentError {
     pub(super) fn at(self, segment: &Segment, offset: Offset) -> ReadError {
-        let place =
-            |at: u64| format!("segment {:020} of log {}, position {at}", segment.base().0, segment.log());
+        let file = format!("segment {:020} of log {}", segment.base().0, segment.log());
         match self {
             Self::WouldWait => ReadError::Failed("the bytes are not in memory".into()),
-            Self::Io(error) => ReadError::Failed(format!("{}: {error}", place(0)).into()),
-            Self::Damaged(at, what) => {
-                ReadError::Damaged { offset, detail: format!("{}: {what}", place(at)).into() }
+            Self::Io(error) => ReadError::Failed(format!("{file}: {error}").into()),
+            Self::Damaged { at, what, readable } => {
+                let detail = match readable {
+                    Some(readable) => {
+                        format!("{file}, position {at}: {what}; seek to offset {readable} to go on")
+                    }
+                    None => format!("{file}, position {at}: {what}; seek behind this segment to go on"),
+                };
+                ReadError::Damaged { offset, detail: detail.into() }
             }
         }
     }
@@ -365,22 +416,32 @@ fn from_tail(view: &View, first: usize, request: ReadRequest, bounds: LogBounds)
     }
 }
 
-/// Checks all whole batches in `bytes` and returns their length together. A batch that is cut off at the end
-/// is no error.
-fn check_batches(bytes: &[u8], at: u64) -> Result<usize, SegmentError> {
-    let mut good = 0;
-    while bytes.len() - good >= HEADER {
+/// How much of what was read is good.
+struct Checked {
+    /// The length of all whole batches before the first bad one.
+    good: usize,
+    /// What is wrong with that.
+    fault: Option<&'static str>,
+}
+
+/// Checks all whole batches in `bytes`. A batch that is cut off at the end is no fault.
+fn check_batches(bytes: &[u8]) -> Checked {
+    let (mut good, mut expected) = (0, None);
+    let bad = |good, what| Checked { good, fault: Some(what) };
+    while bytes.len() - good >= HEADER_SIZE {
         let rest = &bytes[good..];
-        let position = at + good as u64;
-        let header = BatchHeader::parse(rest)
-            .map_err(|_| SegmentError::Damaged(position, "a batch header makes no sense"))?;
+        let Ok(header) = BatchHeader::parse(rest) else { return bad(good, "a batch header makes no sense") };
+        if expected.is_some_and(|expected| header.base_offset != expected) {
+            return bad(good, "a batch does not begin at the offset behind the one before");
+        }
         let Some(batch) = rest.get(..header.length) else { break };
         if !header.crc_matches(batch) {
-            return Err(SegmentError::Damaged(position, "a batch does not match its CRC"));
+            return bad(good, "a batch does not match its CRC");
         }
         good += header.length;
+        expected = Some(header.next_offset());
     }
-    Ok(good)
+    Checked { good, fault: None }
 }
 
 /// Whether reading the range would not wait: its first and last page are in memory.

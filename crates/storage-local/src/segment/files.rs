@@ -78,6 +78,22 @@ impl SegmentFiles {
         Ok(file)
     }
 
+    /// As [`get`](Self::get), of a file that may be missing.
+    pub(crate) fn get_or_create(
+        &self,
+        log: LogId,
+        base: Offset,
+        part: Part,
+    ) -> io::Result<Arc<dyn DiskFile>> {
+        match self.get(log, base, part) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.create_part(log, base, part)?;
+                self.get(log, base, part)
+            }
+            other => other,
+        }
+    }
+
     /// Creates the files of a new segment, and the log's directory if it is the first. Whatever lies there
     /// under these names was left by a crash and is replaced. Returns whether the directory is new.
     pub(crate) fn create(&self, log: LogId, base: Offset) -> io::Result<bool> {

@@ -46,12 +46,12 @@ pub(crate) fn read_time_entry(base: Offset, entry: [u8; TIME_ENTRY]) -> (i64, Of
     (i64::from_be_bytes([a, b, c, d, e, f, g, h]), base.plus(i64::from(relative)))
 }
 
-/// The position from which to look for `wanted`, in an index that `read_at` reads: that of the last entry whose offset is not above it and
-/// whose position lies before `limit`; 0 where there is none.
+/// How many entries of an index that `read_at` reads are not above `wanted`, and name positions before
+/// `limit`: whoever looks for `wanted` begins at the last of them.
 ///
 /// # Errors
 /// Where the index file cannot be read.
-pub(crate) fn position_before(
+pub(crate) fn entries_before(
     read_at: impl Fn(&mut [u8], u64) -> io::Result<usize>,
     index_len: u64,
     base: Offset,
@@ -59,7 +59,10 @@ pub(crate) fn position_before(
     limit: u64,
 ) -> io::Result<u64> {
     let (mut low, mut high) = (0, index_len / OFFSET_ENTRY as u64);
-    let mut found = 0;
+    let is_before = |entry: &[u8; OFFSET_ENTRY]| {
+        let (offset, position) = read_offset_entry(base, *entry);
+        offset <= wanted && position < limit
+    };
     // The last steps of the search are made in one page.
     let mut page = [0; 64 * OFFSET_ENTRY];
     while low < high {
@@ -67,25 +70,18 @@ pub(crate) fn position_before(
             let bytes = usize::try_from(high - low).unwrap_or(64) * OFFSET_ENTRY;
             let read = read_at(&mut page[..bytes], low * OFFSET_ENTRY as u64)?;
             let (entries, _) = page[..read].as_chunks::<OFFSET_ENTRY>();
-            let before = entries.iter().map(|entry| read_offset_entry(base, *entry));
-            let last = before.take_while(|entry| entry.0 <= wanted && entry.1 < limit).last();
-            return Ok(last.map_or(found, |entry| entry.1));
+            return Ok(low + entries.iter().take_while(|entry| is_before(entry)).count() as u64);
         }
         let middle = low + (high - low) / 2;
         let mut entry = [0; OFFSET_ENTRY];
-        if read_at(&mut entry, middle * OFFSET_ENTRY as u64)? < OFFSET_ENTRY {
-            high = middle;
-            continue;
-        }
-        let (offset, position) = read_offset_entry(base, entry);
-        if offset <= wanted && position < limit {
-            found = position;
+        let read = read_at(&mut entry, middle * OFFSET_ENTRY as u64)?;
+        if read == OFFSET_ENTRY && is_before(&entry) {
             low = middle + 1;
         } else {
             high = middle;
         }
     }
-    Ok(found)
+    Ok(low)
 }
 
 #[cfg(test)]
@@ -96,7 +92,7 @@ mod tests {
     use std::io::IoSlice;
 
     #[test]
-    fn the_search_finds_the_last_entry_not_above() {
+    fn the_search_counts_the_entries_not_above() {
         let dir = tempfile::tempdir().unwrap();
         let disk = RealDisk::new(false);
         let file = disk.open(&dir.path().join("i"), Access::CreateNew, FileKind::Cached).unwrap();
@@ -109,11 +105,9 @@ mod tests {
             file.write_all_at(&[IoSlice::new(&entries)], 0).unwrap();
             let len = entries.len() as u64;
             for wanted in (1000..1000 + 10 * count.cast_signed() + 20).step_by(3) {
-                let expected =
-                    u64::try_from(wanted - 1009).map_or(0, |d| (d / 10).min(count.saturating_sub(1)) * 100);
-                let expected = if wanted < 1009 || count == 0 { 0 } else { expected };
+                let expected = u64::try_from(wanted - 1009).map_or(0, |above| (above / 10 + 1).min(count));
                 let found =
-                    position_before(|buf, at| file.read_at(buf, at), len, base, Offset(wanted), u64::MAX)
+                    entries_before(|buf, at| file.read_at(buf, at), len, base, Offset(wanted), u64::MAX)
                         .unwrap();
                 assert_eq!(found, expected, "{wanted} among {count}");
             }

@@ -8,10 +8,11 @@
 mod checked;
 pub(crate) mod files;
 pub(crate) mod index;
+pub(crate) mod rebuild;
 pub(crate) mod walk;
 pub(crate) mod write;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ottla_records::{LogId, Offset, TimestampMs};
 use parking_lot::Mutex;
@@ -29,6 +30,10 @@ pub(crate) struct Segment {
     index_len: AtomicU64,
     /// What was read and found good since the start.
     checked: Mutex<Checked>,
+    /// An index is missing or cut, as far as a start can see.
+    index_is_wrong: bool,
+    /// Somebody has been asked to build the indexes anew.
+    rebuilding: AtomicBool,
 }
 
 impl Segment {
@@ -40,7 +45,29 @@ impl Segment {
             len: AtomicU64::new(len),
             index_len: AtomicU64::new(index_len),
             checked: Mutex::default(),
+            index_is_wrong: false,
+            rebuilding: AtomicBool::new(false),
         }
+    }
+
+    /// The same, with an index that is missing or cut.
+    pub(crate) fn with_wrong_index(self) -> Self {
+        Self { index_is_wrong: true, ..self }
+    }
+
+    /// Whether an index was missing or cut at the start.
+    pub(crate) fn index_is_wrong(&self) -> bool {
+        self.index_is_wrong
+    }
+
+    /// Whether the caller is the one to have the indexes built anew, which is tried once in a life.
+    pub(crate) fn claim_rebuild(&self) -> bool {
+        !self.rebuilding.load(Ordering::Relaxed) && !self.rebuilding.swap(true, Ordering::AcqRel)
+    }
+
+    /// The index was built anew.
+    pub(crate) fn set_index_len(&self, len: u64) {
+        self.index_len.store(len, Ordering::Release);
     }
 
     /// The log it is part of.

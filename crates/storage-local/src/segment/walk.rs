@@ -160,20 +160,12 @@ impl<'a> Walk<'a> {
 
     /// Whether the batch's CRC is that of its bytes.
     fn crc_matches(&mut self, at: u64, header: &BatchHeader) -> io::Result<bool> {
-        let end = at + header.length as u64;
-        let mut from = at + ATTRIBUTES_AT as u64;
-        let mut crc = 0;
-        while from < end {
-            let left = usize::try_from(end - from).unwrap_or(WINDOW).min(WINDOW);
-            let bytes = self.bytes(from, left)?;
-            let take = bytes.len().min(left);
-            if take == 0 {
-                return Ok(false);
-            }
-            crc = crc32c::crc32c_append(crc, &bytes[..take]);
-            from += take as u64;
+        // A batch that lies in the window is not read again.
+        let in_window = self.bytes(at, header.length.min(WINDOW))?;
+        if let Some(batch) = in_window.get(..header.length) {
+            return Ok(header.crc_matches(batch));
         }
-        Ok(crc == header.crc)
+        crc_matches(|buf, at| self.file.read_at(buf, at), at, header)
     }
 
     /// The bytes from `at` on: at least `wanted` (which a window holds), unless the end comes first.
@@ -192,6 +184,32 @@ impl<'a> Walk<'a> {
         self.window_at = at;
         Ok(&self.window)
     }
+}
+
+/// Whether the CRC of the batch at `at` is that of its bytes, which are read bit by bit: its header may claim
+/// any length.
+///
+/// # Errors
+/// Where reading fails.
+pub(crate) fn crc_matches(
+    read_at: impl Fn(&mut [u8], u64) -> io::Result<usize>,
+    at: u64,
+    header: &BatchHeader,
+) -> io::Result<bool> {
+    let end = at + header.length as u64;
+    let mut from = at + ATTRIBUTES_AT as u64;
+    let mut bytes = vec![0; header.length.min(WINDOW)];
+    let mut crc = 0;
+    while from < end {
+        let left = usize::try_from(end - from).unwrap_or(WINDOW).min(bytes.len());
+        let read = read_at(&mut bytes[..left], from)?;
+        if read == 0 {
+            return Ok(false);
+        }
+        crc = crc32c::crc32c_append(crc, &bytes[..read]);
+        from += read as u64;
+    }
+    Ok(crc == header.crc)
 }
 
 const BAD_BATCH: &str = "a batch header makes no sense";

@@ -24,6 +24,15 @@ pub(crate) struct Outgoing {
     pub(crate) bytes: Bytes,
 }
 
+/// What the indexes need to know of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written {
+    pub(crate) next: Offset,
+    pub(crate) max_timestamp: TimestampMs,
+    /// Its length.
+    pub(crate) bytes: u64,
+}
+
 /// Whether a batch belongs into a new segment, and not behind what `active` has.
 pub(crate) fn rolls(active: &ActiveSegment, settings: &LogSettings, batch: &Outgoing) -> bool {
     if active.len == 0 {
@@ -55,7 +64,9 @@ pub(crate) fn append(
         if rolls(&reached, settings, batch) {
             break;
         }
-        note(&mut reached, settings, batch, &mut offsets, &mut times);
+        let Outgoing { next, max_timestamp, ref bytes, .. } = *batch;
+        let written = Written { next, max_timestamp, bytes: bytes.len() as u64 };
+        note(&mut reached, settings, &written, &mut offsets, &mut times);
         slices.push(IoSlice::new(&batch.bytes));
     }
     files.get(log, active.base, Part::Log)?.write_all_at(&slices, active.len)?;
@@ -74,7 +85,7 @@ pub(crate) fn append(
 pub(crate) fn note(
     active: &mut ActiveSegment,
     settings: &LogSettings,
-    batch: &Outgoing,
+    batch: &Written,
     offsets: &mut Vec<u8>,
     times: &mut Vec<u8>,
 ) {
@@ -94,12 +105,12 @@ pub(crate) fn note(
         time_entry(active, times);
         active.since_index = 0;
     }
-    active.since_index += batch.bytes.len() as u64;
-    active.len += batch.bytes.len() as u64;
+    active.since_index += batch.bytes;
+    active.len += batch.bytes;
 }
 
 /// Adds the largest timestamp to the time index, if it is not there yet.
-fn time_entry(active: &mut ActiveSegment, times: &mut Vec<u8>) {
+pub(crate) fn time_entry(active: &mut ActiveSegment, times: &mut Vec<u8>) {
     if active.max_timestamp <= active.indexed_timestamp {
         return;
     }

@@ -1,0 +1,134 @@
+//! Tests of the persisted formats against files that version 1 has written: each is decoded and written again,
+//! and every byte must be the same.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::BytesMut;
+use ottla_records::{LogId, Offset};
+use ottla_storage::{BLOCK, Disk, LogSettings};
+use rusqlite::Connection;
+
+use crate::{
+    checkpoint::{decode_frames, encode_frame, encode_header},
+    disk::RealDisk,
+    segment::{
+        files::{Part, SegmentFiles, parse_name},
+        rebuild::rebuild,
+    },
+    state::StateDb,
+    wal::{
+        format::{FileHeader, FileHeaderError, RecordHeader},
+        replay::read_record,
+    },
+};
+
+fn golden(part: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1").join(part)
+}
+
+fn files(part: &str) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(golden(part)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn the_write_ahead_log() {
+    let (mut records, mut kinds) = (0, [0, 0]);
+    for path in files("wal") {
+        let bytes = fs::read(&path).unwrap();
+        let header = match FileHeader::decode(&bytes[..BLOCK]) {
+            Err(FileHeaderError::Unused) => continue,
+            header => header.unwrap(),
+        };
+        let mut block = vec![0xff; BLOCK];
+        header.encode(&mut block);
+        assert_eq!(block, bytes[..BLOCK], "{}", path.display());
+        let (mut at, mut lsn) = (BLOCK, header.first_lsn);
+        while let Some(record) = bytes.get(at..).and_then(|rest| read_record(rest, &header, lsn)) {
+            let entries: Vec<_> = record.entries.into_iter().map(|(entry, _)| entry).collect();
+            let len = RecordHeader::padded_len(entries.len());
+            let written = RecordHeader::peek(&bytes[at..]).unwrap();
+            let mut again = vec![0xff; len];
+            written.encode(header.salt, entries.iter(), &mut again);
+            assert_eq!(again, bytes[at..at + len], "{} at {at}", path.display());
+            for entry in &entries {
+                kinds[usize::from(matches!(entry, crate::wal::format::Entry::LogStart { .. }))] += 1;
+            }
+            at += record.len;
+            lsn += 1;
+            records += 1;
+        }
+    }
+    assert!(records > 3 && kinds[0] > 3 && kinds[1] > 0, "{records} records, {kinds:?}");
+}
+
+#[test]
+fn the_checkpoint() {
+    let paths = files("checkpoint");
+    assert_eq!(paths.len(), 1);
+    let bytes = fs::read(&paths[0]).unwrap();
+    let mut again = BytesMut::new();
+    encode_header(&mut again);
+    let mut number = 0;
+    let end = decode_frames(&bytes, &paths[0], |_, frame| {
+        encode_frame(number, &frame, &mut again);
+        number += 1;
+    });
+    assert_eq!(end.unwrap(), bytes.len());
+    assert!(number > 1, "{number} frames");
+    assert_eq!(again, bytes);
+}
+
+#[test]
+fn the_indexes_of_segments() {
+    let mut compared = 0;
+    for log in [LogId(1), LogId(2)] {
+        let names = files(&format!("logs/{log}"));
+        let logs: Vec<_> = names.iter().filter(|path| path.extension().unwrap() == "log").collect();
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(log.to_string())).unwrap();
+        let root = dir.path().to_path_buf();
+        let there = SegmentFiles::new(Arc::new(RealDisk::new(false)), root, 10.try_into().unwrap());
+        // The last one is still open; it has no last entry in its time index yet.
+        let (active, closed) = logs.split_last().unwrap();
+        for (path, is_closed) in closed.iter().map(|path| (path, true)).chain([(active, false)]) {
+            let (base, _) = parse_name(Path::new(path.file_name().unwrap())).unwrap();
+            fs::copy(path, there.path(log, base, Part::Log)).unwrap();
+            let settings = LogSettings { index_interval_bytes: 1024, ..LogSettings::default() };
+            let len = fs::metadata(path).unwrap().len();
+            rebuild(&there, log, base, len, &settings, is_closed).unwrap();
+            for part in [Part::Index, Part::TimeIndex] {
+                let written = fs::read(path.with_extension(part.suffix())).unwrap();
+                assert!(!written.is_empty(), "{}", path.display());
+                assert_eq!(fs::read(there.path(log, base, part)).unwrap(), written, "{}", path.display());
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 8, "{compared} indexes");
+    assert_eq!(parse_name(Path::new("00000000000000000012.index")), Some((Offset(12), Part::Index)));
+}
+
+/// SQLite writes its pages as it likes; what must not change is the schema that it wrote down.
+#[test]
+fn the_state_database() {
+    let schema = |path: &Path| -> Vec<(String, String)> {
+        let db = Connection::open(path).unwrap();
+        let mut rows = db.prepare("SELECT name, coalesce(sql, '') FROM sqlite_schema ORDER BY name").unwrap();
+        rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = (dir.path().join("old.db"), dir.path().join("new.db"));
+    fs::copy(golden("state.db"), &old).unwrap();
+    StateDb::open(&new, Arc::new(|fault: &str| panic!("{fault}"))).unwrap().close();
+    assert_eq!(schema(&old), schema(&new));
+    let disk = RealDisk::new(false);
+    assert!(disk.file_len(&old).unwrap() > 0);
+    assert_eq!(StateDb::check(&old).unwrap(), []);
+}
