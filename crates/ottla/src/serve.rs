@@ -1,7 +1,8 @@
 //! `ottla serve`: puts the broker together, says what it is, and ends it in order.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, IsTerminal},
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     path::PathBuf,
@@ -208,5 +209,7 @@ fn in_container() -> bool {
 fn start_logs() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("OTTLA_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    // Colours are for people: a file or a journal gets plain text.
+    let ansi = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(io::stderr).init();
 }

@@ -189,6 +189,20 @@ fn the_start_block_tells_what_runs_where() {
 }
 
 #[test]
+fn a_log_in_a_file_is_plain_text() {
+    let dir = dir();
+    let broker = Ottla::start(dir.path(), &[]);
+    let mut client = broker.client();
+    client.write(b"GET / HTTP/1.1\r\n\r\n");
+    client.expect_close();
+    let peer = client.local_address().to_string();
+    broker.stop(Signal::TERM);
+    let log = fs::read_to_string(dir.path().join("log")).unwrap();
+    assert!(log.contains(&peer) && log.contains("WARN"), "{log}");
+    assert!(!log.contains('\x1b'), "{log:?}");
+}
+
+#[test]
 fn each_listener_gets_a_port_and_is_told_of_by_itself() {
     let dir = dir();
     let broker = Ottla::start(dir.path(), &["--listen", "127.0.0.1:0"]);
