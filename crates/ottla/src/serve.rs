@@ -14,6 +14,7 @@ use ottla_engine::{Broker, StartError};
 use ottla_kafka::{Identity, Server, ServerConfig};
 use ottla_storage::{Budget, Storage, SystemClock, SystemRandom};
 use ottla_storage_local::{LocalStorage, LocalStorageError, Options, RealDisk, World};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -21,6 +22,9 @@ use tokio::{
 };
 
 use crate::config::{Config, Listener};
+
+/// Segment files that are worth keeping open, however many the system allows.
+const OPEN_FILES_MAX: usize = 16_384;
 
 /// Why the broker ended, other than by being asked to. Each has an exit code of its own.
 #[derive(Debug, Error)]
@@ -152,9 +156,15 @@ fn options(config: &Config) -> Options {
     }
 }
 
-/// How many segment files may be open: what the system allows, less some for sockets.
+/// How many segment files may be open: half of what the system allows, which is raised as far as it goes. The
+/// other half is for connections.
 fn open_files() -> NonZeroUsize {
-    NonZeroUsize::new(4096).unwrap_or(NonZeroUsize::MIN)
+    let limit = getrlimit(Resource::Nofile);
+    // Where this fails, the limit stays what it was.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let files = usize::try_from(allowed / 2).unwrap_or(usize::MAX);
+    NonZeroUsize::new(files.min(OPEN_FILES_MAX)).unwrap_or(NonZeroUsize::MIN)
 }
 
 fn listen(wanted: &[Listener]) -> Result<Vec<TcpListener>, ServeError> {
