@@ -1,7 +1,8 @@
 //! `ottla serve`: puts the broker together, says what it is, and ends it in order.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, IsTerminal},
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     path::PathBuf,
@@ -13,6 +14,7 @@ use ottla_engine::{Broker, StartError};
 use ottla_kafka::{Identity, Patience, Server, ServerConfig};
 use ottla_storage::{Storage, SystemClock, SystemRandom};
 use ottla_storage_local::{LocalStorage, LocalStorageError, Options, RealDisk, World};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -20,6 +22,9 @@ use tokio::{
 };
 
 use crate::config::{Config, Listener};
+
+/// Segment files that are worth keeping open, however many the system allows.
+const OPEN_FILES_MAX: usize = 16_384;
 
 /// Why the broker ended, other than by being asked to. Each has an exit code of its own.
 #[derive(Debug, Error)]
@@ -153,9 +158,15 @@ fn options(config: &Config) -> Options {
     }
 }
 
-/// How many segment files may be open: what the system allows, less some for sockets.
+/// How many segment files may be open: half of what the system allows, which is raised as far as it goes. The
+/// other half is for connections.
 fn open_files() -> NonZeroUsize {
-    NonZeroUsize::new(4096).unwrap_or(NonZeroUsize::MIN)
+    let limit = getrlimit(Resource::Nofile);
+    // Where this fails, the limit stays what it was.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let files = usize::try_from(allowed / 2).unwrap_or(usize::MAX);
+    NonZeroUsize::new(files.min(OPEN_FILES_MAX)).unwrap_or(NonZeroUsize::MIN)
 }
 
 fn listen(wanted: &[Listener]) -> Result<Vec<TcpListener>, ServeError> {
@@ -210,5 +221,7 @@ fn in_container() -> bool {
 fn start_logs() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("OTTLA_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    // Colours are for people: a file or a journal gets plain text.
+    let ansi = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(io::stderr).init();
 }

@@ -55,7 +55,11 @@ impl Ottla {
     }
 
     fn start_on(dir: &Path, args: &[&str]) -> Self {
-        let mut child = command(dir, args).stdout(Stdio::piped()).spawn().unwrap();
+        Self::spawn(dir, &mut command(dir, args))
+    }
+
+    fn spawn(dir: &Path, command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut block = String::new();
         // The number of topics is what every start prints after the rest.
@@ -186,6 +190,36 @@ fn the_start_block_tells_what_runs_where() {
     broker.stop(Signal::TERM);
     let broker = Ottla::start(dir.path(), &["--data", "here"]);
     assert_eq!(broker.line("topics"), Some("1"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn as_many_files_may_be_open_as_the_system_allows() {
+    let dir = dir();
+    let broker = command(dir.path(), &["--listen", "127.0.0.1:0"]);
+    // A shell with a low limit that may be raised, as is usual for services.
+    let mut shell = Command::new("sh");
+    let script = "ulimit -Sn 64; ulimit -Hn 512; exec \"$@\"";
+    shell.args(["-c", script, "sh"]).arg(broker.get_program()).args(broker.get_args());
+    shell.current_dir(dir.path()).stdin(Stdio::null()).stderr(Stdio::null());
+    let broker = Ottla::spawn(dir.path(), &mut shell);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", broker.child.id())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["512", "512"], "{files}");
+}
+
+#[test]
+fn a_log_in_a_file_is_plain_text() {
+    let dir = dir();
+    let broker = Ottla::start(dir.path(), &[]);
+    let mut client = broker.client();
+    client.write(b"GET / HTTP/1.1\r\n\r\n");
+    client.expect_close();
+    let peer = client.local_address().to_string();
+    broker.stop(Signal::TERM);
+    let log = fs::read_to_string(dir.path().join("log")).unwrap();
+    assert!(log.contains(&peer) && log.contains("WARN"), "{log}");
+    assert!(!log.contains('\x1b'), "{log:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ottla_engine::DeleteError;
+use ottla_engine::{DeleteError, Topics};
 use ottla_protocol::{
     EncodeError, ErrorCode, Str, Uuid,
     messages::delete_topics::{
@@ -31,14 +31,15 @@ async fn answer<S: Storage>(
     let by_name = |name: Str| DeleteTopicState { name: Some(name), ..DeleteTopicState::default() };
     let asked: Vec<_> =
         request.topics.into_iter().chain(request.topic_names.into_iter().map(by_name)).collect();
-    let mut times: HashMap<(Option<Str>, Uuid), usize> = HashMap::new();
+    let topics = context.broker().topics();
+    let mut times: HashMap<_, usize> = HashMap::new();
     for topic in &asked {
-        *times.entry((topic.name.clone(), topic.topic_id)).or_default() += 1;
+        *times.entry(meant(&topics, topic)).or_default() += 1;
     }
     let mut responses = Vec::with_capacity(times.len());
     for topic in asked {
         // A topic that is there several times is answered at the first.
-        let times = times.remove(&(topic.name.clone(), topic.topic_id)).unwrap_or_default();
+        let times = times.remove(&meant(&topics, &topic)).unwrap_or_default();
         let deleted = match times {
             0 => continue,
             1 => delete(&context, call, &topic).await,
@@ -48,6 +49,15 @@ async fn answer<S: Storage>(
     }
     let response = DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() };
     frame(call.correlation_id, call.version, &response)
+}
+
+/// Which topic is meant: one name and one id may be the same one.
+fn meant<S: Storage>(topics: &Topics<S>, asked: &DeleteTopicState) -> (Option<Str>, Uuid) {
+    let by_name = asked.name.as_ref().filter(|_| asked.topic_id.is_zero());
+    match by_name.and_then(|name| topics.named(name)) {
+        Some(topic) => (None, topic.id.0.into()),
+        None => (asked.name.clone(), asked.topic_id),
+    }
 }
 
 /// Deletes a topic, and returns its name and id.

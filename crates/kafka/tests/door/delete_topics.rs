@@ -89,6 +89,7 @@ fn what_is_ambiguous_deletes_nothing() {
         (vec![DeleteTopicState::default()], "neither"),
         (vec![by_name("a"), by_name("a"), by_name("a")], "a name that is there twice"),
         (vec![by_id(b.id), by_id(b.id)], "an id that is there twice"),
+        (vec![by_name("b"), by_id(b.id)], "a topic by its name and by its id"),
     ] {
         let answers = delete(&mut client, topics);
         let [answer] = &answers[..] else { panic!("{what}: {answers:?}") };
