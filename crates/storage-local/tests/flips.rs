@@ -159,7 +159,7 @@ fn paths<'a>(rest: &'a Rest, kind: &'a str) -> Vec<&'a PathBuf> {
 }
 
 fn flip_in_all_kinds(in_order: bool) {
-    let each = std::env::var("OTTLA_FLIPS").map_or(250, |count| count.parse().unwrap());
+    let each = std::env::var("OTTLA_FLIPS").map_or(150, |count| count.parse().unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let rest = rest(in_order).await;
