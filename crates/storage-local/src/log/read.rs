@@ -224,11 +224,16 @@ impl Readers {
             }
         };
         let mut from_start = at == 0;
+        // Where the next batch must begin, since offsets are dense; no checksum covers a batch's base offset.
+        let mut expected = from_start.then(|| segment.base());
         let mut buf = vec![0; SCAN];
         let (mut buf_at, mut buf_len) = (0, 0);
         loop {
             if at >= len {
-                return Err(SegmentError::Damaged(at, "the segment ends before the offset"));
+                if from_start {
+                    return Err(SegmentError::Damaged(at, "the segment ends before the offset"));
+                }
+                (at, from_start, expected) = (0, true, Some(segment.base()));
             }
             let within = usize::try_from(at.wrapping_sub(buf_at)).unwrap_or(usize::MAX);
             let in_buf = at >= buf_at && within.saturating_add(HEADER) <= buf_len;
@@ -243,14 +248,21 @@ impl Readers {
             let header = buf[..buf_len].get(within..).map(BatchHeader::parse);
             match header {
                 Some(Ok(header)) if header.base_offset <= wanted && at + header.length as u64 <= len => {
-                    if header.next_offset() > wanted {
+                    let (next, behind) = (header.next_offset(), at + header.length as u64);
+                    if next <= wanted {
+                        expected = Some(next);
+                    } else if expected == Some(header.base_offset) || begins_at(file, behind, next, waiting)?
+                    {
                         return Ok((at, header.length));
+                    } else {
+                        // It claims offsets that are not its own; the batch that has them may follow.
+                        expected = None;
                     }
-                    at += header.length as u64;
+                    at = behind;
                 }
                 // An index entry that leads astray: it is only a hint.
                 _ if !from_start => {
-                    (at, from_start) = (0, true);
+                    (at, from_start, expected) = (0, true, Some(segment.base()));
                 }
                 _ => return Err(SegmentError::Damaged(at, "no batch with the expected offsets begins here")),
             }
@@ -298,6 +310,16 @@ impl SegmentError {
     }
 }
 
+/// Whether a batch begins here whose first offset is `base`.
+fn begins_at(file: &dyn DiskFile, at: u64, base: Offset, waiting: Waiting) -> Result<bool, SegmentError> {
+    let mut bytes = [0; HEADER];
+    let read = match waiting {
+        Waiting::Allowed => file.read_at(&mut bytes, at)?,
+        Waiting::Never => nowait(file.read_at_nowait(&mut bytes, at))?,
+    };
+    Ok(BatchHeader::parse(&bytes[..read]).is_ok_and(|header| header.base_offset == base))
+}
+
 fn nowait(read: io::Result<usize>) -> Result<usize, SegmentError> {
     match read {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(SegmentError::WouldWait),
@@ -329,10 +351,10 @@ fn from_tail(view: &View, first: usize, request: ReadRequest, bounds: LogBounds)
     }
 }
 
-/// Checks all whole batches in `bytes` and returns their length together. A batch that is cut off at the end
-/// is no error.
+/// Checks all whole batches in `bytes`, also that their offsets are dense, and returns their length together. A
+/// batch that is cut off at the end is no error.
 fn check_batches(bytes: &[u8], at: u64) -> Result<usize, SegmentError> {
-    let mut good = 0;
+    let (mut good, mut expected) = (0, None);
     while bytes.len() - good >= HEADER {
         let rest = &bytes[good..];
         let position = at + good as u64;
@@ -342,6 +364,10 @@ fn check_batches(bytes: &[u8], at: u64) -> Result<usize, SegmentError> {
         if !header.crc_matches(batch) {
             return Err(SegmentError::Damaged(position, "a batch does not match its CRC"));
         }
+        if expected.is_some_and(|expected| expected != header.base_offset) {
+            return Err(SegmentError::Damaged(position, "a batch does not begin where the one before ends"));
+        }
+        expected = Some(header.next_offset());
         good += header.length;
     }
     Ok(good)
