@@ -12,13 +12,15 @@ use std::{
 
 use ottla_storage::{Access, Disk, DiskFile, FileKind};
 
-/// How an operation fails.
+/// How operations fail.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Failure {
-    /// The disk is full (ENOSPC), for this many operations; only what needs room fails.
+    /// The disk is full (ENOSPC), for this many operations; only what needs room counts and fails.
     Full(u64),
-    /// The disk is broken (EIO) from then on.
+    /// The disk is broken (EIO) from then on; everything counts that changes something or makes it durable.
     Broken,
+    /// This many reads fail (EIO); reads alone count.
+    Unreadable(u64),
 }
 
 /// Another disk, until an operation fails.
@@ -32,14 +34,25 @@ pub struct FailingDisk {
 struct Plan {
     failure: Failure,
     /// The operation that fails first, counted from 0.
-    at: u64,
+    at: AtomicU64,
     done: AtomicU64,
 }
 
+/// What an operation does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// It needs room on the disk.
+    Write,
+    /// It changes something or makes it durable, and needs no room.
+    Other,
+    Read,
+}
+
 impl FailingDisk {
-    /// `inner`, whose operation number `at`, of those that write, fails.
+    /// `inner`, whose operation number `at`, of those that count, fails.
     pub fn new(inner: Arc<dyn Disk>, failure: Failure, at: u64) -> Self {
-        Self { inner, plan: Arc::new(Plan { failure, at, done: AtomicU64::new(0) }) }
+        let plan = Plan { failure, at: AtomicU64::new(at), done: AtomicU64::new(0) };
+        Self { inner, plan: Arc::new(plan) }
     }
 
     /// How many operations there were.
@@ -49,28 +62,40 @@ impl FailingDisk {
 
     /// Whether the failure has begun.
     pub fn has_failed(&self) -> bool {
-        self.operations() > self.plan.at
+        self.operations() > self.plan.at.load(Ordering::SeqCst)
+    }
+
+    /// The next operation is the first to fail.
+    pub fn fail_from_now(&self) {
+        self.plan.at.store(self.operations(), Ordering::SeqCst);
+    }
+
+    /// Nothing fails any more.
+    pub fn mend(&self) {
+        self.plan.at.store(u64::MAX, Ordering::SeqCst);
     }
 }
 
 impl Plan {
-    /// An operation that needs room on the disk.
-    fn write(&self) -> io::Result<()> {
-        let now = self.done.fetch_add(1, Ordering::SeqCst);
-        match self.failure {
-            Failure::Full(count) if (self.at..self.at + count).contains(&now) => {
-                Err(io::ErrorKind::StorageFull.into())
-            }
-            Failure::Broken if now >= self.at => Err(io::Error::other("injected EIO")),
-            _ => Ok(()),
+    fn does(&self, kind: Kind) -> io::Result<()> {
+        let counts = match self.failure {
+            Failure::Full(_) => kind == Kind::Write,
+            Failure::Broken => kind != Kind::Read,
+            Failure::Unreadable(_) => kind == Kind::Read,
+        };
+        if !counts {
+            return Ok(());
         }
-    }
-
-    /// An operation that does not.
-    fn other(&self) -> io::Result<()> {
-        match self.failure {
-            Failure::Full(_) => Ok(()),
-            Failure::Broken => self.write(),
+        let now = self.done.fetch_add(1, Ordering::SeqCst);
+        let since = now.checked_sub(self.at.load(Ordering::SeqCst));
+        match (self.failure, since) {
+            (_, None) => Ok(()),
+            (Failure::Full(count), Some(since)) if since < count => Err(io::ErrorKind::StorageFull.into()),
+            (Failure::Unreadable(count), Some(since)) if since < count => {
+                Err(io::Error::other("injected EIO"))
+            }
+            (Failure::Broken, Some(_)) => Err(io::Error::other("injected EIO")),
+            (Failure::Full(_) | Failure::Unreadable(_), Some(_)) => Ok(()),
         }
     }
 }
@@ -78,47 +103,51 @@ impl Plan {
 impl Disk for FailingDisk {
     fn open(&self, path: &Path, access: Access, kind: FileKind) -> io::Result<Arc<dyn DiskFile>> {
         if access == Access::CreateNew {
-            self.plan.write()?;
+            self.plan.does(Kind::Write)?;
+        } else {
+            self.plan.does(Kind::Read)?;
         }
         let inner = self.inner.open(path, access, kind)?;
         Ok(Arc::new(FailingFile { inner, plan: self.plan.clone() }))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.plan.write()?;
+        self.plan.does(Kind::Write)?;
         self.inner.create_dir(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.plan.other()?;
+        self.plan.does(Kind::Other)?;
         self.inner.rename(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.plan.other()?;
+        self.plan.does(Kind::Other)?;
         self.inner.remove_file(path)
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.plan.other()?;
+        self.plan.does(Kind::Other)?;
         self.inner.remove_dir(path)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        self.plan.does(Kind::Read)?;
         self.inner.list(path)
     }
 
     fn file_len(&self, path: &Path) -> io::Result<u64> {
+        self.plan.does(Kind::Read)?;
         self.inner.file_len(path)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.plan.other()?;
+        self.plan.does(Kind::Other)?;
         self.inner.sync_dir(path)
     }
 
     fn sync_fs(&self, path: &Path) -> io::Result<bool> {
-        self.plan.other()?;
+        self.plan.does(Kind::Other)?;
         self.inner.sync_fs(path)
     }
 
@@ -135,20 +164,22 @@ struct FailingFile {
 
 impl DiskFile for FailingFile {
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        self.plan.does(Kind::Read)?;
         self.inner.read_at(buf, at)
     }
 
     fn read_at_nowait(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        self.plan.does(Kind::Read)?;
         self.inner.read_at_nowait(buf, at)
     }
 
     fn write_all_at(&self, bufs: &[IoSlice<'_>], at: u64) -> io::Result<()> {
-        self.plan.write()?;
+        self.plan.does(Kind::Write)?;
         self.inner.write_all_at(bufs, at)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.plan.other()?;
+        self.plan.does(Kind::Other)?;
         self.inner.sync()
     }
 
@@ -161,11 +192,12 @@ impl DiskFile for FailingFile {
     }
 
     fn len(&self) -> io::Result<u64> {
+        self.plan.does(Kind::Read)?;
         self.inner.len()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.plan.other()?;
+        self.plan.does(Kind::Other)?;
         self.inner.set_len(len)
     }
 

@@ -21,7 +21,7 @@ fn check(history: &[Event]) {
 
 #[test]
 fn the_store_does_what_the_model_does() {
-    let cases = std::env::var("OTTLA_MODEL_CASES").map_or(100, |count| count.parse().unwrap());
+    let cases = std::env::var("OTTLA_MODEL_CASES").map_or(64, |count| count.parse().unwrap());
     let config =
         ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 300, ..Default::default() };
     let run = TestRunner::new(config).run(&events(), |history| {
