@@ -43,7 +43,7 @@ pub(crate) use with_messages;
 #[allow(dead_code, reason = "a fuzz target uses one function only")]
 pub fn check_request(data: &[u8]) {
     let frame = Bytes::copy_from_slice(data);
-    let Ok(RequestFrame { header, body }) = RequestFrame::decode(&frame) else { return };
+    let Ok(RequestFrame { header, body, .. }) = RequestFrame::decode(&frame) else { return };
     let (key, version) = (header.api_key, header.api_version);
     let header_version = key.request_header_version(version).expect("a header was read");
     let mut reader = Reader::new(&frame);

@@ -68,8 +68,11 @@ impl<S: Storage> Door<S> {
         let now = self.broker.clock().wall();
         let settings = &topic.settings;
         let by_broker = settings.timestamp_type == TimestampType::AppendTime;
-        let mut limits =
-            ProduceLimits { size_max: settings.max_message_bytes as usize, ..ProduceLimits::default() };
+        let mut limits = ProduceLimits {
+            size_max: settings.max_message_bytes as usize,
+            key_required: settings.keys_required,
+            ..ProduceLimits::default()
+        };
         if !by_broker {
             limits.earliest = TimestampMs(now.0.saturating_sub(settings.timestamp_before_max_ms));
             limits.latest = TimestampMs(now.0.saturating_add(settings.timestamp_after_max_ms));

@@ -22,6 +22,8 @@ pub(crate) struct Memory {
     pub(crate) frames: FrameMemory,
     /// For what responses hold until it is written.
     pub(crate) responses: Budget,
+    /// The most that the elements of one request's arrays may take, in bytes.
+    pub(crate) elements_max: usize,
 }
 
 impl Memory {
@@ -34,7 +36,7 @@ impl Memory {
             turn: Arc::new(Semaphore::new(1)),
             waiting: Arc::default(),
         };
-        Self { frames, responses: Budget::new(bytes / 4) }
+        Self { frames, responses: Budget::new(bytes / 4), elements_max: bytes / 32 }
     }
 }
 
@@ -60,6 +62,14 @@ impl Held {
     /// Whether the memory kept aside is in use for it.
     pub(crate) fn has_turn(&self) -> bool {
         self.turn.is_some()
+    }
+
+    /// Gives back what is more than `bytes`.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        if let Some(reservation) = &mut self.reservation {
+            reservation.shrink(bytes);
+        }
+        self.bytes = self.bytes.min(bytes);
     }
 
     fn add(&mut self, more: Reservation) {

@@ -6,6 +6,8 @@
 //! Header versions follow from the key and version of the request (see [`ApiKey::request_header_version`] and
 //! [`ApiKey::response_header_version`]); nothing on the wire tells them.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 
 use crate::{
@@ -48,6 +50,8 @@ pub struct RequestFrame {
     pub header: RequestHeader,
     /// The bytes of the request itself.
     pub body: Bytes,
+    element_bytes_max: usize,
+    element_bytes: Cell<usize>,
 }
 
 impl RequestFrame {
@@ -66,7 +70,26 @@ impl RequestFrame {
         };
         let mut reader = Reader::new(frame);
         let header = RequestHeader::decode(&mut reader, header_version)?;
-        Ok(Self { header, body: frame.slice(reader.position()..) })
+        let body = frame.slice(reader.position()..);
+        let element_bytes_max = Reader::new(&body).element_bytes_max();
+        Ok(Self { header, body, element_bytes_max, element_bytes: Cell::new(0) })
+    }
+
+    /// Lets the elements of the request's arrays take at most `bytes`, if that is less than the default limit of
+    /// [`Reader`].
+    #[must_use]
+    pub fn with_element_limit(self, bytes: usize) -> Self {
+        Self { element_bytes_max: self.element_bytes_max.min(bytes), ..self }
+    }
+
+    /// How many bytes the elements of the request's arrays may take.
+    pub fn element_bytes_max(&self) -> usize {
+        self.element_bytes_max
+    }
+
+    /// How many bytes the elements of the request took that was read last.
+    pub fn element_bytes(&self) -> usize {
+        self.element_bytes.get()
     }
 
     /// Reads the body as the request that the header names. Bytes after it are ignored, as Kafka does: librdkafka
@@ -80,7 +103,10 @@ impl RequestFrame {
     /// In debug builds, if the header names another API than `R`'s.
     pub fn request<R: Request>(&self) -> Result<R, DecodeError> {
         debug_assert_eq!(self.header.api_key, R::API_KEY);
-        R::decode(&mut Reader::new(&self.body), self.header.api_version)
+        let mut reader = Reader::with_element_limit(&self.body, self.element_bytes_max);
+        let request = R::decode(&mut reader, self.header.api_version)?;
+        self.element_bytes.set(reader.element_bytes());
+        Ok(request)
     }
 }
 

@@ -63,6 +63,11 @@ impl<'a> Reader<'a> {
         self.element_bytes_max - self.element_bytes_left
     }
 
+    /// How many bytes arrays may reserve for their elements.
+    pub fn element_bytes_max(&self) -> usize {
+        self.element_bytes_max
+    }
+
     /// Refuses bytes that are left over.
     ///
     /// # Errors

@@ -71,6 +71,15 @@ impl Reservation {
         self.bytes
     }
 
+    /// Gives back what is more than `bytes`.
+    pub fn shrink(&mut self, bytes: usize) {
+        if let Some(keep) = units_of(bytes) {
+            let excess = self.permit.num_permits().saturating_sub(keep as usize);
+            drop(self.permit.split(excess));
+            self.bytes = self.bytes.min(bytes);
+        }
+    }
+
     /// Adds what `other`, of the same budget, holds to this one.
     ///
     /// # Panics
@@ -93,6 +102,18 @@ mod tests {
         drop(held);
         assert_eq!(budget.free(), 1024);
         assert!(budget.try_reserve(1024).is_some());
+    }
+
+    #[test]
+    fn what_is_given_back_early_is_free_before_the_rest() {
+        let budget = Budget::new(1024);
+        let mut held = budget.try_reserve(1000).unwrap();
+        held.shrink(2000);
+        assert_eq!((held.bytes(), budget.free()), (1000, 0));
+        held.shrink(100);
+        assert_eq!((held.bytes(), budget.free()), (100, 1024 - 128));
+        drop(held);
+        assert_eq!(budget.free(), 1024);
     }
 
     #[test]

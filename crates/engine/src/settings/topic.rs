@@ -37,6 +37,8 @@ pub struct EffectiveTopicSettings {
     pub timestamp_after_max_ms: i64,
     /// `retention.bytes`; `None` where nothing is deleted, by it or for want of the policy `delete`.
     pub retention_bytes: Option<u64>,
+    /// Whether records must have keys: `cleanup.policy` has `compact`.
+    pub keys_required: bool,
     /// `min.insync.replicas`, at least 1; what is above the number of replicas counts as that number.
     pub min_insync_replicas: u32,
 }
@@ -88,6 +90,7 @@ impl TopicSettings {
             timestamp_type: if append_time { TimestampType::AppendTime } else { TimestampType::CreateTime },
             timestamp_before_max_ms: values.number("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: values.number("message.timestamp.after.max.ms"),
+            keys_required: values.has("cleanup.policy", "compact"),
             retention_bytes: match values.has("cleanup.policy", "delete") {
                 true => u64::try_from(retention_bytes).ok(),
                 false => None,

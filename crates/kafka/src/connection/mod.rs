@@ -41,8 +41,8 @@ pub(crate) struct Limits {
 /// A request that was started.
 struct Pending {
     answer: Answer,
-    /// The memory of the frame, where the answer still needs it.
-    _frame: Option<Rc<Held>>,
+    /// The memory of the frame and of what was read from it, where the answer still needs them.
+    _request: Option<(Rc<Held>, Held)>,
 }
 
 /// Serves a connection until it ends, or until `stopping` does and what was asked is answered.
@@ -59,15 +59,18 @@ pub(crate) async fn serve<S: Storage>(
     let read = {
         let reading = Requests::new(reader, context, &limits).read(answers);
         tokio::select! {
-            ended = reading => Some(ended),
-            ended = &mut writing => Some(ended),
-            () = stopping => None,
+            ended = reading => Ok(ended),
+            ended = &mut writing => Err(ended),
+            () = stopping => Ok(Ok(())),
         }
     };
     let ended = match read {
         // What was asked before is still answered.
-        Some(Ok(())) | None => timeout(LAST_ANSWERS, writing).await.unwrap_or(Ok(())),
-        Some(Err(ended)) => Err(ended),
+        Ok(read @ (Ok(()) | Err(Ended::Misbehaved(_)))) => {
+            let written = timeout(LAST_ANSWERS, writing).await.unwrap_or(Ok(()));
+            read.and(written)
+        }
+        Ok(ended) | Err(ended) => ended,
     };
     match ended {
         Ok(()) => {}

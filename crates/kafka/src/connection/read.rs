@@ -6,7 +6,7 @@
 use std::{io, rc::Rc};
 
 use bytes::{Buf, Bytes, BytesMut};
-use ottla_protocol::RequestFrame;
+use ottla_protocol::{ApiKey, ELEMENT_BYTES_MIN, RequestFrame};
 use ottla_storage::Storage;
 use tokio::{
     io::AsyncReadExt,
@@ -72,7 +72,7 @@ impl<'a, S: Storage> Requests<'a, S> {
             while let Some(frame) = self.next_frame()? {
                 self.progress = None;
                 self.context.door.ready(frame.len()).await;
-                let Some(pending) = self.start(&frame)? else { continue };
+                let Some(pending) = self.start(&frame).await? else { continue };
                 drop(frame);
                 if answers.send(pending).await.is_err() {
                     return Ok(());
@@ -135,18 +135,27 @@ impl<'a, S: Storage> Requests<'a, S> {
     }
 
     /// Starts the request in a frame; `None` if it is not answered.
-    fn start(&self, frame: &Bytes) -> Result<Option<Pending>, Ended> {
+    async fn start(&self, frame: &Bytes) -> Result<Option<Pending>, Ended> {
+        let memory = &self.limits.memory;
         let request = RequestFrame::decode(frame)
-            .map_err(|error| Ended::Misbehaved(format!("a request that cannot be read: {error}")))?;
+            .map_err(|error| Ended::Misbehaved(format!("a request that cannot be read: {error}")))?
+            .with_element_limit(memory.elements_max);
+        // What is large in memory and waits for its answer is counted. Batches of records do not wait.
+        let mut elements = Held::default();
+        if request.element_bytes_max() > ELEMENT_BYTES_MIN && request.header.api_key != ApiKey::PRODUCE {
+            memory.frames.grow(&mut elements, request.element_bytes_max()).await;
+        }
         let reply = dispatch(&self.context, &request)
             .map_err(|error: RequestError| Ended::Misbehaved(error.to_string()))?;
+        elements.shrink(request.element_bytes());
+        let holds = || Some((self.held.clone(), elements));
         Ok(match reply {
             Reply::Nothing => None,
             Reply::Now(frame) => {
-                Some(Pending { answer: Box::pin(std::future::ready(Ok(frame))), _frame: None })
+                Some(Pending { answer: Box::pin(std::future::ready(Ok(frame))), _request: None })
             }
-            Reply::Appended(answer) => Some(Pending { answer, _frame: None }),
-            Reply::Later(answer) => Some(Pending { answer, _frame: Some(self.held.clone()) }),
+            Reply::Appended(answer) => Some(Pending { answer, _request: None }),
+            Reply::Later(answer) => Some(Pending { answer, _request: holds() }),
         })
     }
 

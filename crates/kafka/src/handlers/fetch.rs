@@ -16,7 +16,7 @@ use ottla_records::{LeaderEpoch, LogId, Offset, TopicId};
 use ottla_storage::{Log, LogBounds, Read, ReadError, ReadPiece, ReadRequest, Storage};
 use tokio::time::{Instant, timeout_at};
 
-use super::check_epoch;
+use super::{check_epoch, end_of_epoch};
 use crate::{
     context::{Call, Context},
     errors,
@@ -165,8 +165,10 @@ async fn read_one<S: Storage>(
     room: usize,
     at_least_one: bool,
 ) -> Got {
-    if let Some(diverging) = diverging(log, from) {
-        return Got { bounds: Some(log.bounds()), diverging: Some(diverging), ..Got::default() };
+    match diverging(context, log, from) {
+        Ok(None) => {}
+        Ok(diverging) => return Got { bounds: Some(log.bounds()), diverging, ..Got::default() },
+        Err(error) => return Got { error, bounds: Some(log.bounds()), ..Got::default() },
     }
     let max_bytes = usize::try_from(from.partition_max_bytes).unwrap_or(0).min(room);
     let request = ReadRequest { offset: Offset(from.fetch_offset), max_bytes, at_least_one };
@@ -232,18 +234,23 @@ fn failed<L: Log>(log: &Arc<L>, error: &ReadError) -> Got {
 }
 
 /// Whether the client's log has records that ours has not (KIP-595): the last epoch it fetched ended earlier
-/// here.
-fn diverging<L: Log>(log: &Arc<L>, from: &FetchPartition) -> Option<EpochEndOffset> {
+/// here. Of an epoch that is not known nothing can be said, and the client has to find a new place.
+fn diverging<S: Storage>(
+    context: &Context<S>,
+    log: &S::Log,
+    from: &FetchPartition,
+) -> Result<Option<EpochEndOffset>, ErrorCode> {
     if from.last_fetched_epoch < 0 {
-        return None;
+        return Ok(None);
     }
-    let end = log.end_of_epoch(LeaderEpoch(from.last_fetched_epoch))?;
+    let end = end_of_epoch(context, log, LeaderEpoch(from.last_fetched_epoch))
+        .ok_or(ErrorCode::OFFSET_OUT_OF_RANGE)?;
     let behind = end.epoch.0 < from.last_fetched_epoch || end.end_offset.0 < from.fetch_offset;
-    behind.then(|| EpochEndOffset {
+    Ok(behind.then(|| EpochEndOffset {
         epoch: end.epoch.0,
         end_offset: end.end_offset.0,
         ..EpochEndOffset::default()
-    })
+    }))
 }
 
 fn enough<S: Storage>(slots: &[Slot<S>], min_bytes: usize) -> bool {

@@ -117,9 +117,9 @@ fn what_was_asked_before_the_garbage_is_answered() {
     let broker = TestBroker::start(&[]);
     let mut client = broker.client();
     let sent: Vec<_> = (0..20).map(|_| client.send(0, &ApiVersionsRequest::default())).collect();
+    client.send_frame(&header(1000, 0));
     for sent in sent {
         assert_eq!(client.receive(sent).error_code, ErrorCode::NONE);
     }
-    client.send_frame(&header(1000, 0));
     client.expect_close();
 }

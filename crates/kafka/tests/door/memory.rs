@@ -95,6 +95,18 @@ fn honest_large_requests_finish_among_liars() {
 }
 
 #[test]
+fn a_request_of_nothing_but_elements_is_refused() {
+    let broker = TestBroker::start(&["memory.budget=32MiB"]);
+    let mut client = broker.client();
+    // Metadata, version 1: a million names of no bytes each would take 32 MB.
+    let count = 1_000_000;
+    let names = vec![0; 2 * count];
+    let header = [&[0, 3, 0, 1, 0, 0, 0, 1, 255, 255][..], &(count as u32).to_be_bytes()].concat();
+    client.send_frame(&[header, names].concat());
+    client.expect_close();
+}
+
+#[test]
 fn a_slow_request_may_take_its_time_while_there_is_memory() {
     let setup = Setup { patience: SHORT, ..Setup::default() };
     let broker = TestBroker::over(MemoryStorage::new(MemoryOptions::default()), &setup);

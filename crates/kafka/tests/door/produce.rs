@@ -11,7 +11,8 @@ use ottla_protocol::{
     },
 };
 use ottla_records::{
-    LeaderEpoch, NewRecord, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs, control::commit_batch,
+    BatchBuilder, LeaderEpoch, NewRecord, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs,
+    control::commit_batch,
 };
 use ottla_storage::{
     AppendError, Clock, ManualClock,
@@ -486,4 +487,18 @@ fn a_commit_that_fails_is_told() {
             check_refused(version, &partitions(client.receive(sent))[0], code);
         }
     }
+}
+
+#[test]
+fn records_of_a_compacted_topic_need_keys() {
+    let broker = TestBroker::start(&[]);
+    let mut client = broker.client();
+    let topic = create_with(&mut client, "compacted", 1, &[("cleanup.policy", "compact")]);
+    let answer = produce(&mut client, 9, &topic, 0, &batch(&["a"]));
+    assert_eq!(answer.error_code, ErrorCode::INVALID_RECORD);
+    let mut keyed = BatchBuilder::new();
+    let key = Some(&b"k"[..]);
+    keyed.push(&NewRecord { timestamp: TimestampMs(CREATED), key, ..NewRecord::default() }).unwrap();
+    let answer = produce(&mut client, 9, &topic, 0, &keyed.build().unwrap());
+    assert_eq!(answer.error_code, ErrorCode::NONE, "{answer:?}");
 }
