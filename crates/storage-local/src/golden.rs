@@ -22,7 +22,7 @@ use crate::{
     state::StateDb,
     wal::{
         format::{FileHeader, FileHeaderError, RecordHeader},
-        replay::read_record,
+        replay::{read_record, scan},
     },
 };
 
@@ -66,6 +66,21 @@ fn the_write_ahead_log() {
         }
     }
     assert!(records > 3 && kinds[0] > 3 && kinds[1] > 0, "{records} records, {kinds:?}");
+}
+
+#[test]
+fn a_newer_write_ahead_log_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let newest = files("wal").pop().unwrap();
+    let path = dir.path().join(newest.file_name().unwrap());
+    let mut bytes = fs::read(newest).unwrap();
+    bytes[12] += 1;
+    let crc = crc32c::crc32c(&bytes[12..56]);
+    bytes[8..12].copy_from_slice(&crc.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    let refused = scan(&RealDisk::new(false), dir.path(), 32 << 10, 0, |_| Ok(())).unwrap_err().to_string();
+    let expected = format!("{} was written by a newer version of ottla (format 2; ", path.display());
+    assert!(refused.starts_with(&expected) && refused.contains("start that version again"), "{refused}");
 }
 
 #[test]

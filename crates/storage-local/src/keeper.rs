@@ -355,7 +355,13 @@ pub(crate) fn remove_log_files(disk: &dyn Disk, files: &SegmentFiles, log: LogId
             disk.remove_file(&doomed.join(name))?;
         }
     }
-    disk.remove_dir(&doomed)?;
+    match disk.remove_dir(&doomed) {
+        // What somebody else has put there is not ours to remove.
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+            tracing::warn!(dir = %doomed.display(), "left the files of a deleted topic's directory that are not its own");
+        }
+        done => done?,
+    }
     disk.sync_dir(files.root())
 }
 

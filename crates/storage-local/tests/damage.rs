@@ -10,8 +10,8 @@ use std::{
 };
 
 use fixture::{BATCHES, FIRST, RECORDS, batch, build, copy, files_of, open, read, settings};
-use ottla_records::{BatchHeader, LogId, Offset};
-use ottla_storage::{ReadError, Storage};
+use ottla_records::{BatchHeader, LogId, Offset, TopicId};
+use ottla_storage::{ReadError, Storage, TopicStore};
 use ottla_storage_local::{LocalLog, LocalStorage, inspect};
 use tempfile::TempDir;
 
@@ -250,6 +250,26 @@ async fn the_active_segment_gets_its_index_back_at_the_start() {
             assert_well(dir.path(), name);
         }
     }
+}
+
+/// A file of somebody else's in a log's directory outlives the log, and does not stop the broker.
+#[tokio::test]
+async fn a_stranger_does_not_stop_a_deletion() {
+    let dir = tempfile::tempdir().unwrap();
+    build(dir.path()).await;
+    fs::write(dir.path().join("logs/1/notes.txt"), "mine").unwrap();
+    let (store, log) = open_first(dir.path());
+    let second = store.open_log(LogId(2), settings());
+    assert!(store.topics().mark_deleting(TopicId([9; 16])).await.unwrap());
+    store.delete_log(&log).await.unwrap();
+    let left = || -> Vec<PathBuf> {
+        let names = fs::read_dir(dir.path().join("logs/1.deleted")).into_iter().flatten();
+        names.map(|entry| PathBuf::from(entry.unwrap().file_name())).collect()
+    };
+    wait_until("deletion", || left() == [PathBuf::from("notes.txt")]).await;
+    let mut writer = fixture::Writer::new(&store);
+    writer.write(&second, fixture::plain(1)).await;
+    store.close().await.unwrap();
 }
 
 fn assert_well(dir: &Path, what: &str) {

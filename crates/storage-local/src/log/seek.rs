@@ -177,6 +177,10 @@ impl Seek<'_> {
                 return Ok(Ok(Sought { at, header, index_is_wrong }));
             }
             last = at;
+            // An index that lacks entries makes the way long: that is for one who may wait.
+            if !self.may_wait && last - start > self.interval {
+                return Err(SegmentError::WouldWait);
+            }
             expected = Some(header.next_offset());
             at += header.length as u64;
         }

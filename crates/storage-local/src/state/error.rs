@@ -69,7 +69,7 @@ pub enum StateError {
         error: String,
     },
     /// The operating system could not do it.
-    #[error("{}: {error}", path.display())]
+    #[error("cannot use {}: {error}; see to the disk and the permissions, and start again", path.display())]
     Io {
         /// The file.
         path: PathBuf,
