@@ -152,6 +152,7 @@ impl Disk for FailingDisk {
     }
 
     fn space(&self, path: &Path) -> io::Result<(u64, u64)> {
+        self.plan.does(Kind::Read)?;
         self.inner.space(path)
     }
 }
@@ -184,10 +185,12 @@ impl DiskFile for FailingFile {
     }
 
     fn start_writeback(&self, at: u64, len: u64) -> io::Result<()> {
+        self.plan.does(Kind::Other)?;
         self.inner.start_writeback(at, len)
     }
 
     fn wait_writeback(&self, at: u64, len: u64) -> io::Result<()> {
+        self.plan.does(Kind::Other)?;
         self.inner.wait_writeback(at, len)
     }
 

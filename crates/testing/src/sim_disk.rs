@@ -10,7 +10,7 @@ use std::{
 };
 
 use ottla_storage::{Access, BLOCK, Disk, DiskFile, FileKind};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::power_cut::Recording;
 
@@ -104,6 +104,10 @@ struct State {
     image: Image,
     next_inode: Inode,
     record: Option<Record>,
+    /// Writes to files below this wait.
+    held: Option<PathBuf>,
+    /// How many do.
+    waiting: usize,
 }
 
 #[derive(Debug)]
@@ -116,6 +120,7 @@ struct Record {
 #[derive(Clone)]
 pub struct SimDisk {
     state: Arc<Mutex<State>>,
+    released: Arc<Condvar>,
 }
 
 impl SimDisk {
@@ -139,12 +144,29 @@ impl SimDisk {
 
     fn new(image: Image, record: Option<Record>) -> Self {
         let next_inode = image.contents.keys().max().map_or(0, |inode| inode + 1);
-        Self { state: Arc::new(Mutex::new(State { image, next_inode, record })) }
+        let state = State { image, next_inode, record, held: None, waiting: 0 };
+        Self { state: Arc::new(Mutex::new(state)), released: Arc::default() }
     }
 
     /// Notes in the record that something has happened by now.
     pub fn mark(&self, what: u64) {
         self.state.lock().note(Op::Mark(what));
+    }
+
+    /// From now on, writes to files below `dir` wait.
+    pub fn hold_writes(&self, dir: &Path) {
+        self.state.lock().held = Some(dir.to_path_buf());
+    }
+
+    /// Whether a write waits.
+    pub fn holds_a_write(&self) -> bool {
+        self.state.lock().waiting > 0
+    }
+
+    /// Lets the writes go on.
+    pub fn release_writes(&self) {
+        self.state.lock().held = None;
+        self.released.notify_all();
     }
 
     /// What was recorded so far; nothing for a disk that does not record.
@@ -170,6 +192,13 @@ impl fmt::Debug for SimDisk {
 }
 
 impl State {
+    fn holds(&self, inode: Inode) -> bool {
+        let is_held = |dir: &PathBuf| {
+            self.image.names.iter().any(|(path, node)| *node == Some(inode) && path.starts_with(dir))
+        };
+        self.held.as_ref().is_some_and(is_held)
+    }
+
     fn note(&mut self, op: Op) {
         if let Some(record) = &mut self.record {
             record.ops.push(op);
@@ -252,7 +281,7 @@ impl Disk for SimDisk {
             }
             (None, _) => return Err(not_found()),
         };
-        Ok(Arc::new(SimFile { state: self.state.clone(), inode, kind }))
+        Ok(Arc::new(SimFile { disk: self.clone(), inode, kind }))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -341,14 +370,14 @@ impl Disk for SimDisk {
 
 #[derive(Debug)]
 struct SimFile {
-    state: Arc<Mutex<State>>,
+    disk: SimDisk,
     inode: Inode,
     kind: FileKind,
 }
 
 impl DiskFile for SimFile {
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
-        let state = self.state.lock();
+        let state = self.disk.state.lock();
         let content = state.image.contents.get(&self.inode).map_or(&[][..], Vec::as_slice);
         let rest = usize::try_from(at).ok().and_then(|at| content.get(at..)).unwrap_or(&[]);
         let len = rest.len().min(buf.len());
@@ -375,14 +404,19 @@ impl DiskFile for SimFile {
         let zeros = bytes.len() > BLOCK && bytes.iter().all(|byte| *byte == 0);
         let data = if zeros { Data::Zeros(bytes.len()) } else { Data::Bytes(bytes.into()) };
         let op = Op::Write { inode: self.inode, at, data, durable };
-        let mut state = self.state.lock();
+        let mut state = self.disk.state.lock();
+        while state.holds(self.inode) {
+            state.waiting += 1;
+            self.disk.released.wait(&mut state);
+            state.waiting -= 1;
+        }
         state.image.apply(&op);
         state.note(op);
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.state.lock().note(Op::Sync { inode: self.inode });
+        self.disk.state.lock().note(Op::Sync { inode: self.inode });
         Ok(())
     }
 
@@ -395,12 +429,12 @@ impl DiskFile for SimFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.state.lock().image.contents.get(&self.inode).map_or(0, |content| content.len() as u64))
+        Ok(self.disk.state.lock().image.contents.get(&self.inode).map_or(0, |content| content.len() as u64))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let op = Op::SetLen { inode: self.inode, len };
-        let mut state = self.state.lock();
+        let mut state = self.disk.state.lock();
         state.image.apply(&op);
         state.note(op);
         Ok(())

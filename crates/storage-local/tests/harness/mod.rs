@@ -159,13 +159,13 @@ impl Store {
     }
 
     pub async fn wait_until(&self, condition: impl Fn() -> bool) {
-        for _ in 0..1000 {
+        for _ in 0..6000 {
             if condition() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("it did not happen within ten seconds");
+        panic!("it did not happen within a minute");
     }
 
     pub fn close(self) {

@@ -95,6 +95,17 @@ impl Promised {
 }
 
 impl History {
+    /// Whether this mark in the record says that the row of a deleted log is gone.
+    pub fn is_drop(&self, mark: u64) -> bool {
+        match self.events[mark as usize] {
+            Event::Committed(count) => {
+                let last = count.checked_sub(1).map(|index| self.changes[index]);
+                matches!(last, Some(Change::Dropped(_)))
+            }
+            Event::Acknowledged(..) | Event::Begun(_) => false,
+        }
+    }
+
     /// What holds at a cut; `choice` decides about the commits that were under way.
     pub fn at(&self, cut: &PowerCut<'_>, choice: u64) -> Promised {
         let mut promised = self.start.clone();
