@@ -10,6 +10,7 @@ install() { timeout 900 npm install --no-fund --no-audit "$1" 2>&1; }
 if [ -d node_modules/kafkajs ] || why=$(install kafkajs@2.2.4); then KAFKAJS_NO_PARTITIONER_WARNING=1 node check.js "$addr"
 else result SKIP 0 "kafkajs: it cannot be installed: $(grep -m1 ERR <<< "$why")"; fi
 
+[[ -z ${ONLY:-} || "confluent-kafka-javascript: " =~ $ONLY ]] || exit 0
 if node -e 'require("@confluentinc/kafka-javascript")' 2>/dev/null ||
   why=$(CKJS_LINKING=dynamic install @confluentinc/kafka-javascript@1.10.1); then node confluent.js "$addr"
 else result SKIP 0 "confluent-kafka-javascript: it cannot be installed: $(grep -m1 -E 'ERR|rror' <<< "$why")"; fi

@@ -54,3 +54,28 @@ tool() {  # CLASS ARGUMENT…: one of Kafka's programs, with errors and output a
 
 # A directory of the suite's own that is gone afterwards, in $dir, and the working directory.
 own_directory() { dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT; cd "$dir" || exit 1; }
+
+# The tests of a published crate, from a copy of its source: those under tests/ and those in it.
+crate_tests() {  # CRATE VERSION CARGO-OPTION…
+  local crate=$1 version=$2 source=$CACHE/crates/$1 why name; shift 2
+  command -v cargo >/dev/null || skip_suite "$crate: cargo is not installed"
+  export RUST_BACKTRACE=0 RUST_LOG=off CARGO_TARGET_DIR=$CACHE/crates/target CARGO_TERM_COLOR=never
+  if [ ! -d "$source" ]; then  # a package that depends on the crate makes cargo fetch its source
+    local get=$CACHE/crates/get-$crate; mkdir -p "$get/src"; : > "$get/src/lib.rs"
+    printf '[package]\nname = "get"\nversion = "0.1.0"\nedition = "2021"\n[dependencies]\n%s = "=%s"\n[workspace]\n' \
+      "$crate" "$version" > "$get/Cargo.toml"
+    why=$(cd "$get" && timeout 600 cargo fetch -q 2>&1) || skip_suite "$crate: it cannot be fetched: $(tail -1 <<< "$why")"
+    local at; at=$(cd "$get" && cargo metadata -q --format-version 1 | grep -o "\"manifest_path\":\"[^\"]*/$crate-$version/Cargo.toml" | cut -d'"' -f4)
+    cp -r "$(dirname "$at")" "$source.part" && mv "$source.part" "$source"
+    rm -f "$source/rust-toolchain.toml" "$source/.cargo-checksum.json"; printf '\n[workspace]\n' >> "$source/Cargo.toml"
+  fi
+  cd "$source" || exit 1
+  [ -z "${CRATE_UPDATE:-}" ] || cargo update -q -p "$CRATE_UPDATE"
+  why=$(cargo test -q "$@" --tests --no-run 2>&1) ||
+    { result FAIL 0 "$crate: its tests do not build: $(grep -m2 '^error' <<< "$why" | tr '\n' ' ')"; exit 0; }
+  local skip=()
+  while read -r name; do
+    why=$(not_yet "$crate $name") && { result SKIP 0 "$crate $name: $why"; skip+=(--skip "$name"); }
+  done < <(cargo test -q "$@" --tests -- --list 2>/dev/null | sed -n 's/: test$//p' | sort -u)
+  cargo test "$@" --tests --no-fail-fast -- --test-threads=1 "${skip[@]}" 2>&1 | grep --line-buffered -vE '^(warning|error: (test failed|[0-9]+ target))'
+}

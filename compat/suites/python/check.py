@@ -304,7 +304,7 @@ async def ck_admin_topics():
     except ck.KafkaException as e:
         assert e.args[0].code() == ck.KafkaError.TOPIC_ALREADY_EXISTS, e
     ck_admin.delete_topics([t])[t].result(30)
-    assert t not in ck_admin.list_topics(timeout=30).topics
+    await until("the deleted topic is gone", lambda: t not in ck_admin.list_topics(timeout=30).topics)
 
 async def ck_produce_consume(codec="none", protocol="classic"):
     t = ck_topic(3)
