@@ -29,6 +29,9 @@ use crate::{
 /// Length of an ordinary WAL file, unless set otherwise. A record that does not fit gets a file of its own.
 pub(crate) const FILE_LEN: u64 = 8 << 20;
 
+/// How long the keeper waits before it looks again for a file that is wanted.
+const WANTED_WAIT: Duration = Duration::from_millis(1);
+
 /// How many zeros are written at a time when a file is prepared.
 const ZEROS: usize = 1 << 20;
 
@@ -309,10 +312,12 @@ impl Ring {
         }
     }
 
-    /// Waits until a file was taken or is wanted, or the time is over.
+    /// Waits until a file was taken or is wanted, or the time is over. While one is wanted already, only for a
+    /// moment, or until the flusher has got on.
     pub(crate) fn wait(&self, at_most: Duration) {
         let mut state = self.state.lock();
-        if !state.wanted && !state.stopped {
+        if !state.stopped {
+            let at_most = if state.wanted { at_most.min(WANTED_WAIT) } else { at_most };
             self.changed.wait_for(&mut state, at_most);
         }
     }
