@@ -82,12 +82,18 @@ impl Disk for RealDisk {
         options.read(true).write(access != Access::Read).create_new(access == Access::CreateNew);
         options.mode(0o640);
         let durable = kind == FileKind::Durable;
-        let direct = durable && self.is_direct();
-        if direct {
-            options.custom_flags(libc::O_DIRECT | libc::O_DSYNC);
-        }
+        let direct = self.is_direct();
+        match kind {
+            FileKind::Durable if direct => options.custom_flags(libc::O_DIRECT | libc::O_DSYNC),
+            FileKind::Direct if direct => options.custom_flags(libc::O_DIRECT),
+            _ => &mut options,
+        };
         let file = options.open(path)?;
         Ok(Arc::new(RealFile { file, sync_each: durable && !direct }))
+    }
+
+    fn writes_direct(&self) -> bool {
+        self.is_direct()
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {

@@ -5,14 +5,15 @@
 //! ends the store, since what was written may be lost without a trace.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     io,
     sync::Arc,
+    thread,
     time::Duration,
 };
 
 use ottla_records::{LogId, Offset};
-use ottla_storage::{DiskFile, Log};
+use ottla_storage::Log;
 use parking_lot::{Condvar, Mutex};
 
 use crate::{
@@ -24,20 +25,19 @@ use crate::{
     },
     segment::{
         ActiveSegment, Segment,
-        files::{Part, SegmentFiles},
+        files::SegmentFiles,
         write::{self, Outgoing},
+        writer::{Manner, SegmentWriter},
     },
     wal::ring::{Ring, is_full},
 };
 
-/// A log with so many unflushed bytes is flushed at once.
-const RUN_BYTES: usize = 1 << 20;
+/// Runs past the page cache are so many times longer: fewer and larger writes cost less there.
+const DIRECT_RUNS: usize = 4;
 /// Most batches of one run: one `pwritev`.
 const RUN_BATCHES: usize = 1024;
 /// New bytes after which the flusher looks around.
 const WAKE_BYTES: usize = 2 << 20;
-/// How many bytes may be on their way to the disk without anybody waiting for them.
-const UNWRITTEN_BYTES: u64 = 8 << 20;
 /// How long the flusher sleeps when nobody wakes it.
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -119,22 +119,27 @@ impl Flushes {
 /// The flusher's own.
 pub(crate) struct Flusher {
     pub(crate) flushes: Arc<Flushes>,
-    pub(crate) files: Arc<SegmentFiles>,
     pub(crate) arena: Arena,
     pub(crate) ring: Arc<Ring>,
     pub(crate) faults: Faults,
     /// How long a full disk is left alone.
     pub(crate) full_disk_pause: Duration,
-    /// Writes that were started and not waited for.
-    pub(crate) unwritten: Unwritten,
+    /// A log with so many unflushed bytes is flushed at once.
+    pub(crate) run_bytes: usize,
+    /// Each writes its share of the logs; when much is due, all at once.
+    pub(crate) writers: Vec<RunWriter>,
 }
 
-/// Ranges on their way to the disk.
-#[derive(Debug, Default)]
-pub(crate) struct Unwritten {
-    ranges: VecDeque<(Arc<dyn DiskFile>, u64, u64)>,
-    bytes: u64,
+/// Writes the runs of some logs, always of the same.
+pub(crate) struct RunWriter {
+    pub(crate) flushes: Arc<Flushes>,
+    pub(crate) files: Arc<SegmentFiles>,
+    pub(crate) writer: SegmentWriter,
+    pub(crate) run_bytes: usize,
 }
+
+/// A log, and how many bytes may be left in its tail.
+type Due = (Arc<LocalLog>, usize);
 
 impl Flusher {
     /// Runs until it is told to stop.
@@ -144,14 +149,17 @@ impl Flusher {
             match self.flush(&mut unflushed, before) {
                 Ok(()) => self.done(before),
                 Err(error) if is_full(&error) => self.disk_is_full(),
+                // The system has no thread to spare: what was not written is still due.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.rest(),
                 Err(error) => {
                     self.faults.report(&format!("writing a segment failed: {error}"));
                     // The WAL thread may be waiting for a file that nobody will free any more.
                     self.ring.stop();
-                    break;
+                    return;
                 }
             }
         }
+        self.writers.iter_mut().for_each(|runs| runs.writer.settle());
     }
 
     /// Waits for work; `None` when it is over.
@@ -178,6 +186,10 @@ impl Flusher {
 
     fn disk_is_full(&self) {
         self.ring.disk_is_full();
+        self.rest();
+    }
+
+    fn rest(&self) {
         let mut state = self.flushes.state.lock();
         if !state.stop {
             self.flushes.wake.wait_for(&mut state, self.full_disk_pause);
@@ -186,38 +198,78 @@ impl Flusher {
 
     /// Flushes what is due.
     fn flush(&mut self, unflushed: &mut HashMap<LogId, Arc<LocalLog>>, before: u64) -> io::Result<()> {
-        let mut entries = 0;
+        let (mut entries, mut due) = (0, Vec::new());
         for log in unflushed.values() {
             let (bytes, oldest, waiting) =
                 log.with(|view| (view.tail_bytes, view.oldest_wal(), view.tail.len()));
             entries += waiting;
             if oldest.is_some_and(|sequence| sequence < before) {
-                self.flush_log(log, 0)?;
-            } else if bytes >= RUN_BYTES {
-                self.flush_log(log, RUN_BYTES)?;
+                due.push((log.clone(), 0));
+            } else if bytes >= self.run_bytes {
+                due.push((log.clone(), self.run_bytes));
             }
         }
+        self.flush_all(due)?;
         let waiting = self.arena.held() + entries * TAIL_ENTRY_COST;
         if waiting > self.arena.limit() / 2 {
-            for log in unflushed.values() {
-                self.flush_log(log, 0)?;
-            }
+            self.flush_all(unflushed.values().map(|log| (log.clone(), 0)).collect())?;
         }
         unflushed.retain(|_, log| !log.is_deleted() && log.with(|view| !view.tail.is_empty()));
         Ok(())
     }
 
+    /// Flushes these logs, each by its writer.
+    fn flush_all(&mut self, due: Vec<Due>) -> io::Result<()> {
+        let mut shares: Vec<Vec<Due>> = self.writers.iter().map(|_| Vec::new()).collect();
+        let writers = shares.len() as u64;
+        for (log, keep) in due {
+            shares[(log.id().0 % writers) as usize].push((log, keep));
+        }
+        let mut work: Vec<_> =
+            self.writers.iter_mut().zip(shares).filter(|(_, share)| !share.is_empty()).collect();
+        let Some((writer, share)) = work.pop() else { return Ok(()) };
+        thread::scope(|scope| {
+            let others: Vec<_> = work
+                .into_iter()
+                .map(|(writer, share)| {
+                    thread::Builder::new()
+                        .name("flusher".into())
+                        .spawn_scoped(scope, move || writer.flush_logs(&share))
+                })
+                .collect();
+            let mut done = writer.flush_logs(&share);
+            for other in others {
+                let other = other.map(|thread| thread.join().unwrap_or_else(|_| Err(panicked())));
+                done = done.and(other.and_then(|done| done));
+            }
+            done
+        })
+    }
+}
+
+fn panicked() -> io::Error {
+    io::Error::other("a thread that writes segments has panicked")
+}
+
+impl RunWriter {
+    fn flush_logs(&mut self, due: &[Due]) -> io::Result<()> {
+        due.iter().try_for_each(|(log, keep)| self.flush_log(log, *keep))
+    }
+
     /// Flushes a log until fewer than `keep` bytes wait, or none.
     fn flush_log(&mut self, log: &Arc<LocalLog>, keep: usize) -> io::Result<()> {
+        let manner = Manner { direct: !log.is_read_lately(), whole: keep == 0 };
+        let run_bytes = if manner.direct { self.run_bytes * DIRECT_RUNS } else { self.run_bytes };
         loop {
             if log.is_deleted() {
+                self.writer.forget(log.id());
                 let dropped = log.with(|view| view.flushed(usize::MAX));
                 drop(dropped);
                 return Ok(());
             }
             let run = log.with(|view| {
                 let more = !view.tail.is_empty() && view.tail_bytes >= keep;
-                if more { view.run(RUN_BYTES, RUN_BATCHES) } else { Vec::new() }
+                if more { view.run(run_bytes, RUN_BATCHES) } else { Vec::new() }
             });
             if run.is_empty() {
                 return Ok(());
@@ -226,13 +278,13 @@ impl Flusher {
             drop(run);
             let _files = log.lock_files();
             if !log.is_deleted() {
-                self.write_run(log, &batches)?;
+                self.write_run(log, &batches, manner)?;
             }
         }
     }
 
     /// Writes a run, into as many segments as it takes.
-    fn write_run(&mut self, log: &Arc<LocalLog>, mut batches: &[Outgoing]) -> io::Result<()> {
+    fn write_run(&mut self, log: &Arc<LocalLog>, mut batches: &[Outgoing], manner: Manner) -> io::Result<()> {
         let settings = log.settings();
         while let Some(first) = batches.first() {
             let active = match log.with(|view| view.active) {
@@ -240,8 +292,7 @@ impl Flusher {
                 active => self.roll(log, active, first.base)?,
             };
             self.flushes.mark_dirty(log, active.base);
-            let (written, reached) = write::append(&self.files, log.id(), &active, &settings, batches)?;
-            self.start_writeback(log.id(), &active, &reached)?;
+            let (written, reached) = self.writer.append(log.id(), &active, &settings, batches, manner)?;
             let flushed = log.with(|view| {
                 view.active = Some(reached);
                 if let Some(segment) = view.segments.last() {
@@ -251,20 +302,24 @@ impl Flusher {
             });
             drop(flushed);
             batches = &batches[written..];
+            if !manner.whole && written > 0 && batches.len() <= 1 {
+                // The rest comes with the next run.
+                break;
+            }
         }
         Ok(())
     }
 
     /// Closes the active segment, if there is one, and begins another at `base`.
     fn roll(
-        &self,
+        &mut self,
         log: &Arc<LocalLog>,
         active: Option<ActiveSegment>,
         base: Offset,
     ) -> io::Result<ActiveSegment> {
         if let Some(mut closing) = active {
             self.flushes.mark_dirty(log, closing.base);
-            write::close(&self.files, log.id(), &mut closing)?;
+            self.writer.close(log.id(), &mut closing)?;
         }
         let new_dir = self.files.create(log.id(), base)?;
         self.flushes.mark_new_segment(log, base, new_dir);
@@ -274,22 +329,6 @@ impl Flusher {
             view.segments.push(Arc::new(Segment::new(log.id(), base, 0, 0)));
         });
         Ok(fresh)
-    }
-
-    /// Sends what was just written on its way to the disk, and waits for what was sent long before, so that
-    /// a sync never meets much that is still to be written.
-    fn start_writeback(&mut self, log: LogId, from: &ActiveSegment, to: &ActiveSegment) -> io::Result<()> {
-        let file = self.files.get(log, from.base, Part::Log)?;
-        let len = to.len - from.len;
-        file.start_writeback(from.len, len)?;
-        self.unwritten.ranges.push_back((file, from.len, len));
-        self.unwritten.bytes += len;
-        while self.unwritten.bytes > UNWRITTEN_BYTES {
-            let Some((file, at, len)) = self.unwritten.ranges.pop_front() else { break };
-            file.wait_writeback(at, len)?;
-            self.unwritten.bytes -= len;
-        }
-        Ok(())
     }
 }
 

@@ -24,11 +24,11 @@ use crate::{
     arena::{Arena, Piece},
     checkpoint::Increment,
     faults::{FaultHandler, Faults},
-    flusher::{Flusher, Flushes, Unwritten},
+    flusher::{Flusher, Flushes, RunWriter},
     keeper::{GoneHandler, Keeper, Wishes, remove_log_files},
     log::{LocalLog, Readers, view::View},
     recovery::{KnownLogs, Recovered, RecoveryError, recover},
-    segment::files::SegmentFiles,
+    segment::{files::SegmentFiles, writer::SegmentWriter},
     wal::{
         intake::LocalAppender,
         ring::{FILE_LEN, Ring, RingLengths},
@@ -49,6 +49,10 @@ pub struct Options {
     pub wal_file_bytes: u64,
     /// The shortest time between two checkpoints while the write-ahead log may still grow.
     pub checkpoint_interval: Duration,
+    /// A log with so many bytes that are not in a segment is flushed at once.
+    pub run_bytes: usize,
+    /// A run of at least so many bytes may be written past the page cache.
+    pub direct_min_bytes: usize,
     /// How long a full disk is left alone before it is tried again.
     pub full_disk_pause: Duration,
     /// How often old segments are looked for (`log.retention.check.interval.ms`).
@@ -72,6 +76,8 @@ impl Default for Options {
             wal_max: None,
             wal_file_bytes: FILE_LEN,
             checkpoint_interval: Duration::from_secs(1),
+            run_bytes: 1 << 20,
+            direct_min_bytes: 512 << 10,
             full_disk_pause: Duration::from_secs(1),
             retention_interval: Duration::from_secs(300),
             producer_expiration: Duration::from_secs(24 * 3600),
@@ -82,6 +88,9 @@ impl Default for Options {
         }
     }
 }
+
+/// Logs are flushed by so many writers side by side: while one copies, another one's bytes are on their way.
+const RUN_WRITERS: usize = 2;
 
 /// The seams through which the world comes in.
 #[derive(Clone)]
@@ -229,14 +238,20 @@ impl LogStore {
             next_lsn: wal.next_lsn,
             next_sequence: wal.next_sequence,
         };
-        let flusher = Flusher {
+        let run_writer = || RunWriter {
             flushes: flushes.clone(),
             files: files.clone(),
+            writer: SegmentWriter::new(files.clone(), options.direct_min_bytes as u64),
+            run_bytes: options.run_bytes,
+        };
+        let flusher = Flusher {
+            flushes: flushes.clone(),
             arena: arena.clone(),
             ring: ring.clone(),
             faults: faults.clone(),
             full_disk_pause: options.full_disk_pause,
-            unwritten: Unwritten::default(),
+            run_bytes: options.run_bytes,
+            writers: (0..RUN_WRITERS).map(|_| run_writer()).collect(),
         };
         let keeper = Keeper {
             disk,

@@ -21,6 +21,8 @@ async fn a_log_that_is_deleted_while_it_is_flushed_leaves_nothing() {
     let options = Options {
         arena_bytes: 16 << 20,
         wal_file_bytes: 64 << 10,
+        run_bytes: 16 << 10,
+        direct_min_bytes: 8 << 10,
         wal_max: Some(4 << 20),
         checkpoint_interval: Duration::ZERO,
         ..Options::default()
@@ -66,6 +68,8 @@ async fn names_log_start(is_deleted: bool) -> bool {
     let options = Options {
         arena_bytes: 16 << 20,
         wal_file_bytes: 64 << 10,
+        run_bytes: 16 << 10,
+        direct_min_bytes: 8 << 10,
         wal_max: Some(512 << 10),
         checkpoint_interval: Duration::ZERO,
         ..Options::default()

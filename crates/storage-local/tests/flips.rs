@@ -28,6 +28,8 @@ fn options() -> Options {
     Options {
         arena_bytes: 16 << 20,
         wal_file_bytes: 32 << 10,
+        run_bytes: 16 << 10,
+        direct_min_bytes: 8 << 10,
         wal_max: Some(128 << 10),
         checkpoint_interval: Duration::ZERO,
         readers: 1,

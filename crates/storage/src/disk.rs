@@ -25,6 +25,9 @@ pub const BLOCK: usize = 4096;
 pub enum FileKind {
     /// Through the page cache; durable after a sync.
     Cached,
+    /// Past the page cache, where [`Disk::writes_direct`]: each write is aligned to [`BLOCK`] in position, length
+    /// and address. Durable after a sync.
+    Direct,
     /// Each write is durable when it returns, and aligned to [`BLOCK`] in position, length and address.
     Durable,
 }
@@ -44,6 +47,9 @@ pub enum Access {
 pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Opens or creates a file.
     fn open(&self, path: &Path, access: Access, kind: FileKind) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Whether files can be written past the page cache.
+    fn writes_direct(&self) -> bool;
 
     /// Creates a directory; one that exists already is no error. Its parent must exist.
     fn create_dir(&self, path: &Path) -> io::Result<()>;

@@ -111,6 +111,10 @@ impl Disk for FailingDisk {
         Ok(Arc::new(FailingFile { inner, plan: self.plan.clone() }))
     }
 
+    fn writes_direct(&self) -> bool {
+        self.inner.writes_direct()
+    }
+
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.plan.does(Kind::Write)?;
         self.inner.create_dir(path)

@@ -284,6 +284,10 @@ impl Disk for SimDisk {
         Ok(Arc::new(SimFile { disk: self.clone(), inode, kind }))
     }
 
+    fn writes_direct(&self) -> bool {
+        true
+    }
+
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         match state.image.names.get(path) {
@@ -391,13 +395,13 @@ impl DiskFile for SimFile {
 
     fn write_all_at(&self, bufs: &[IoSlice<'_>], at: u64) -> io::Result<()> {
         let durable = self.kind == FileKind::Durable;
-        if durable {
+        if self.kind != FileKind::Cached {
             let aligned = |buf: &IoSlice<'_>| {
                 buf.as_ptr().addr().is_multiple_of(BLOCK) && buf.len().is_multiple_of(BLOCK)
             };
             assert!(
                 at.is_multiple_of(BLOCK as u64) && bufs.iter().all(aligned),
-                "a durable write is aligned"
+                "a durable or direct write is aligned"
             );
         }
         let bytes: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();

@@ -12,6 +12,7 @@ use tokio::{
     io::AsyncReadExt,
     net::tcp::OwnedReadHalf,
     sync::mpsc,
+    task::yield_now,
     time::{Instant, timeout, timeout_at},
 };
 
@@ -23,6 +24,11 @@ use crate::{
     reply::Reply,
 };
 
+/// After so many bytes of requests, or so many requests, the thread's other tasks have their turn: answers do
+/// not wait for all that a busy client has sent.
+const TURN_BYTES: usize = 256 << 10;
+/// See [`TURN_BYTES`].
+const TURN_FRAMES: usize = 64;
 /// What must have arrived of an unfinished frame each time that it is looked at while memory is short.
 const PROGRESS_BYTES: usize = 64 << 10;
 /// The frame that others wait for is looked at so much more often, and the same must have arrived.
@@ -68,14 +74,22 @@ impl<'a, S: Storage> Requests<'a, S> {
 
     /// Reads and starts requests until the client has said all it wants to.
     pub(super) async fn read(mut self, answers: mpsc::Sender<Pending>) -> Result<(), Ended> {
+        let mut turn = 0;
         loop {
             while let Some(frame) = self.next_frame()? {
                 self.progress = None;
+                turn += frame.len().max(TURN_BYTES / TURN_FRAMES);
                 self.context.door.ready(frame.len()).await;
-                let Some(pending) = self.start(&frame).await? else { continue };
+                let pending = self.start(&frame).await?;
                 drop(frame);
-                if answers.send(pending).await.is_err() {
+                if let Some(pending) = pending
+                    && answers.send(pending).await.is_err()
+                {
                     return Ok(());
+                }
+                if turn >= TURN_BYTES {
+                    turn = 0;
+                    yield_now().await;
                 }
             }
             if self.buffer.is_empty() {

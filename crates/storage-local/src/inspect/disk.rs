@@ -33,6 +33,10 @@ impl Disk for ReadOnlyDisk {
         Ok(Arc::new(ReadOnlyFile(self.0.open(path, Access::Read, kind)?)))
     }
 
+    fn writes_direct(&self) -> bool {
+        false
+    }
+
     fn create_dir(&self, _: &Path) -> io::Result<()> {
         refuse()
     }

@@ -11,7 +11,7 @@ use std::{
     future::Future,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -23,6 +23,9 @@ use parking_lot::{Mutex, MutexGuard};
 pub(crate) use self::read::{Readers, read_batch};
 use self::view::View;
 
+/// For so many runs of the flusher a log counts as read after somebody has read its segments.
+const READ_LATELY: u32 = 64;
+
 /// A log on local disk.
 pub struct LocalLog {
     id: LogId,
@@ -33,6 +36,8 @@ pub struct LocalLog {
     /// Whether the flusher has been told that there is something to flush.
     queued: AtomicBool,
     deleted: AtomicBool,
+    /// How many more times the flusher finds that the segments are being read.
+    read_lately: AtomicU32,
     /// Held while the flusher writes segments, and while a deletion removes them.
     files: Mutex<()>,
     readers: Arc<Readers>,
@@ -47,6 +52,7 @@ impl LocalLog {
             watchers: AtomicU64::new(0),
             queued: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
+            read_lately: AtomicU32::new(0),
             files: Mutex::new(()),
             readers,
         }
@@ -81,6 +87,20 @@ impl LocalLog {
     /// deleted: files that were written after a removal would stay for ever.
     pub(crate) fn lock_files(&self) -> MutexGuard<'_, ()> {
         self.files.lock()
+    }
+
+    /// Somebody reads the segments: what follows in them will be wanted too.
+    pub(crate) fn is_being_read(&self) {
+        if self.read_lately.load(Ordering::Relaxed) != READ_LATELY {
+            self.read_lately.store(READ_LATELY, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the segments were read lately. The flusher asks, each time that it comes to the log.
+    pub(crate) fn is_read_lately(&self) -> bool {
+        let left = self.read_lately.load(Ordering::Relaxed);
+        self.read_lately.store(left.saturating_sub(1), Ordering::Relaxed);
+        left > 0
     }
 
     /// Marks the log as known to the flusher; true if it was not before.

@@ -247,6 +247,7 @@ impl Readers {
         request: ReadRequest,
         waiting: Waiting,
     ) -> Result<(Vec<ReadPiece>, bool), SegmentError> {
+        log.is_being_read();
         let file = self.files.get(segment.log(), segment.base(), Part::Log)?;
         let index = self.index(segment)?;
         let seek = Seek {

@@ -43,14 +43,24 @@ pub(crate) struct SegmentFiles {
     disk: Arc<dyn Disk>,
     root: PathBuf,
     open: Mutex<OpenFiles>,
+    /// `.log` files that are open past the page cache too.
+    direct: Mutex<LruCache<(LogId, Offset), Arc<dyn DiskFile>>>,
 }
+
+/// Most files open past the page cache: only those that much is written to.
+const DIRECT_FILES: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
 type OpenFiles = LruCache<(LogId, Offset, Part), Arc<dyn DiskFile>>;
 
 impl SegmentFiles {
     /// The files below `root`, of which at most `max_open` are kept open.
     pub(crate) fn new(disk: Arc<dyn Disk>, root: PathBuf, max_open: NonZeroUsize) -> Self {
-        Self { disk, root, open: Mutex::new(LruCache::new(max_open)) }
+        Self {
+            disk,
+            root,
+            open: Mutex::new(LruCache::new(max_open)),
+            direct: Mutex::new(LruCache::new(DIRECT_FILES)),
+        }
     }
 
     /// The directory that holds the logs.
@@ -76,6 +86,20 @@ impl SegmentFiles {
         let file = self.disk.open(&self.path(log, base, part), Access::Write, FileKind::Cached)?;
         self.keep(log, base, part, file.clone());
         Ok(file)
+    }
+
+    /// The `.log` file of a segment, open for writing past the page cache; `None` where the disk has no such way.
+    pub(crate) fn direct(&self, log: LogId, base: Offset) -> io::Result<Option<Arc<dyn DiskFile>>> {
+        if !self.disk.writes_direct() {
+            return Ok(None);
+        }
+        if let Some(file) = self.direct.lock().get(&(log, base)) {
+            return Ok(Some(file.clone()));
+        }
+        let file = self.disk.open(&self.path(log, base, Part::Log), Access::Write, FileKind::Direct)?;
+        let evicted = self.direct.lock().push((log, base), file.clone());
+        drop(evicted);
+        Ok(Some(file))
     }
 
     /// As [`get`](Self::get), of a file that may be missing.
@@ -135,6 +159,7 @@ impl SegmentFiles {
 
     /// Removes the files of a segment, which need not all be there.
     pub(crate) fn remove(&self, log: LogId, base: Offset) -> io::Result<()> {
+        self.direct.lock().pop(&(log, base));
         for part in Part::ALL {
             self.open.lock().pop(&(log, base, part));
             match self.disk.remove_file(&self.path(log, base, part)) {
@@ -147,6 +172,12 @@ impl SegmentFiles {
 
     /// Closes what is open of a log.
     pub(crate) fn forget(&self, log: LogId) {
+        let mut direct = self.direct.lock();
+        let of_log: Vec<_> = direct.iter().map(|(key, _)| *key).filter(|key| key.0 == log).collect();
+        for key in of_log {
+            direct.pop(&key);
+        }
+        drop(direct);
         let mut open = self.open.lock();
         let of_log: Vec<_> = open.iter().map(|(key, _)| *key).filter(|key| key.0 == log).collect();
         for key in of_log {

@@ -11,6 +11,7 @@ pub(crate) mod index;
 pub(crate) mod rebuild;
 pub(crate) mod walk;
 pub(crate) mod write;
+pub(crate) mod writer;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

@@ -24,6 +24,13 @@ pub(crate) struct Outgoing {
     pub(crate) bytes: Bytes,
 }
 
+impl Outgoing {
+    fn written(&self) -> Written {
+        let Self { next, max_timestamp, ref bytes, .. } = *self;
+        Written { next, max_timestamp, bytes: bytes.len() as u64 }
+    }
+}
+
 /// What the indexes need to know of a batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Written {
@@ -45,31 +52,37 @@ pub(crate) fn rolls(active: &ActiveSegment, settings: &LogSettings, batch: &Outg
     too_large || too_far || too_old
 }
 
-/// Writes as many of `batches` as go into the segment at `active`, and returns how many that are and how far
-/// the segment has come. Nothing counts until the caller publishes that: if this fails, the same bytes are
-/// written to the same places again.
+/// How many of `batches` go into the segment at `active`, before another one has to be begun.
+pub(crate) fn fitting(active: &ActiveSegment, settings: &LogSettings, batches: &[Outgoing]) -> usize {
+    let mut reached = *active;
+    let fits = |batch: &&Outgoing| {
+        let fits = !rolls(&reached, settings, batch);
+        if reached.len == 0 {
+            reached.first_timestamp = batch.max_timestamp;
+        }
+        reached.len += batch.bytes.len() as u64;
+        fits
+    };
+    batches.iter().take_while(fits).count()
+}
+
+/// Writes what the indexes say of batches that were written behind `active`, and returns how far the segment has
+/// come with them.
 ///
 /// # Errors
 /// Where a write fails.
-pub(crate) fn append(
+pub(crate) fn append_index(
     files: &SegmentFiles,
     log: LogId,
     active: &ActiveSegment,
     settings: &LogSettings,
     batches: &[Outgoing],
-) -> io::Result<(usize, ActiveSegment)> {
+) -> io::Result<ActiveSegment> {
     let mut reached = *active;
-    let (mut offsets, mut times, mut slices) = (Vec::new(), Vec::new(), Vec::with_capacity(batches.len()));
+    let (mut offsets, mut times) = (Vec::new(), Vec::new());
     for batch in batches {
-        if rolls(&reached, settings, batch) {
-            break;
-        }
-        let Outgoing { next, max_timestamp, ref bytes, .. } = *batch;
-        let written = Written { next, max_timestamp, bytes: bytes.len() as u64 };
-        note(&mut reached, settings, &written, &mut offsets, &mut times);
-        slices.push(IoSlice::new(&batch.bytes));
+        note(&mut reached, settings, &batch.written(), &mut offsets, &mut times);
     }
-    files.get(log, active.base, Part::Log)?.write_all_at(&slices, active.len)?;
     if !offsets.is_empty() {
         let file = files.get(log, active.base, Part::Index)?;
         file.write_all_at(&[IoSlice::new(&offsets)], active.index_len)?;
@@ -78,7 +91,7 @@ pub(crate) fn append(
         let file = files.get(log, active.base, Part::TimeIndex)?;
         file.write_all_at(&[IoSlice::new(&times)], active.time_index_len)?;
     }
-    Ok((slices.len(), reached))
+    Ok(reached)
 }
 
 /// Takes a batch into account: the segment grows by it, and every `index.interval.bytes` the indexes grow too.

@@ -24,6 +24,8 @@ fn options() -> Options {
     Options {
         arena_bytes: 16 << 20,
         wal_file_bytes: 64 << 10,
+        run_bytes: 16 << 10,
+        direct_min_bytes: 8 << 10,
         wal_max: Some(256 << 10),
         checkpoint_interval: Duration::ZERO,
         retention_interval: Duration::from_secs(1),

@@ -30,6 +30,8 @@ pub fn options() -> Options {
     Options {
         arena_bytes: 16 << 20,
         wal_file_bytes: 64 << 10,
+        run_bytes: 16 << 10,
+        direct_min_bytes: 8 << 10,
         wal_max: Some(512 << 10),
         checkpoint_interval: Duration::ZERO,
         full_disk_pause: Duration::from_millis(1),
