@@ -17,6 +17,7 @@ use std::{
 
 use ottla_engine::{Broker, Door};
 use ottla_storage::Storage;
+use rustix::net::sockopt;
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Builder,
@@ -35,6 +36,8 @@ use crate::{
 /// How long requests in flight may take to be answered at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
+/// After so much silence the system asks whether the peer is still there.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 /// Fetch sessions may hold one partition for so many bytes of memory: about a sixteenth of it.
 const SESSION_PARTITION_SHARE: usize = 4 << 10;
 
@@ -174,7 +177,8 @@ impl<S: Storage> NetworkThread<S> {
         let door = Rc::new(door);
         tokio::task::spawn_local(advances.run());
         for listener in listeners {
-            let accepting = accept(listener, senders.clone(), self.open.clone(), self.config.connections_max);
+            let (broker, senders, open) = (self.broker.clone(), senders.clone(), self.open.clone());
+            let accepting = accept(broker, listener, senders, open, self.config.connections_max);
             tokio::task::spawn_local(accepting);
         }
         drop(senders);
@@ -225,6 +229,9 @@ impl<S: Storage> NetworkThread<S> {
     ) -> io::Result<(TcpStream, Context<S>)> {
         let stream = TcpStream::from_std(accepted)?;
         stream.set_nodelay(true)?;
+        // A peer that vanished without a word is noticed, also while an answer waits for it.
+        sockopt::set_socket_keepalive(&stream, true)?;
+        sockopt::set_tcp_keepidle(&stream, KEEPALIVE_IDLE)?;
         let (local, peer): (SocketAddr, SocketAddr) = (stream.local_addr()?, stream.peer_addr()?);
         let context = Context {
             door: door.clone(),
@@ -239,7 +246,8 @@ impl<S: Storage> NetworkThread<S> {
     }
 }
 
-async fn accept(
+async fn accept<S: Storage>(
+    broker: Arc<Broker<S>>,
     listener: StdListener,
     senders: Vec<mpsc::UnboundedSender<Accepted>>,
     open: Arc<AtomicUsize>,
@@ -258,7 +266,8 @@ async fn accept(
             Ok(stream) => {
                 if open.fetch_add(1, Ordering::Relaxed) >= connections_max {
                     open.fetch_sub(1, Ordering::Relaxed);
-                    tracing::warn!(connections_max, "a connection was refused: there are max.connections");
+                    let why = format!("there are {connections_max} (max.connections)");
+                    broker.notices().failed("accepting one more connection", &why);
                     continue;
                 }
                 turn = (turn + 1) % senders.len();
@@ -268,7 +277,7 @@ async fn accept(
             }
             Err(error) => {
                 // Out of descriptors, most likely: it would fail again at once.
-                tracing::warn!("accepting a connection failed: {error}");
+                broker.notices().failed("accepting a connection", &error);
                 sleep(Duration::from_millis(100)).await;
             }
         }

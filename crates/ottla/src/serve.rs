@@ -33,7 +33,7 @@ pub enum ServeError {
     #[error("cannot listen on {0}: {1}; give another with --listen, or stop what uses it")]
     Listen(SocketAddr, io::Error),
     /// The data directory cannot be made or written.
-    #[error("cannot write to the data directory {}: {error}; give another with --data, or make room", dir.display())]
+    #[error("cannot write to the data directory {}: {error}; give another with --data, or make it writable (a read-only or full file system, or missing rights)", dir.display())]
     Data {
         /// The data directory.
         dir: PathBuf,

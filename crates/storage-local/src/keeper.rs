@@ -325,12 +325,20 @@ impl Keeper {
 
     /// Removes the files of deleted logs.
     fn remove_deleted(&mut self) -> io::Result<()> {
-        let deleted = std::mem::take(&mut self.wishes.state.lock().deleted);
-        for log in deleted {
-            self.logs.lock().remove(&log.id());
-            let _files = log.lock_files();
-            self.files.forget(log.id());
-            remove_log_files(self.disk.as_ref(), &self.files, log.id())?;
+        let mut deleted = std::mem::take(&mut self.wishes.state.lock().deleted);
+        while let Some(log) = deleted.pop() {
+            let removed = {
+                self.logs.lock().remove(&log.id());
+                let _files = log.lock_files();
+                self.files.forget(log.id());
+                remove_log_files(self.disk.as_ref(), &self.files, log.id())
+            };
+            if let Err(error) = removed {
+                // A full disk passes; these are not forgotten until then.
+                deleted.push(log);
+                self.wishes.state.lock().deleted.append(&mut deleted);
+                return Err(error);
+            }
             // Files up to the active one may name it; the next one cannot.
             self.leaving.push((log.id(), self.ring.pressure().active + 1));
         }

@@ -183,7 +183,7 @@ async fn read_one<S: Storage>(
             let bounds = Some(read.bounds);
             Got { bounds, bytes, more, parts: parts(context, log, request.offset, read), ..Got::default() }
         }
-        Err(error) => failed(log, &error),
+        Err(error) => failed(context, log, &error),
     }
 }
 
@@ -218,13 +218,10 @@ fn parts<S: Storage>(context: &Context<S>, log: &Arc<S::Log>, offset: Offset, re
     read.pieces.into_iter().map(part).collect()
 }
 
-fn failed<L: Log>(log: &Arc<L>, error: &ReadError) -> Got {
+fn failed<S: Storage>(context: &Context<S>, log: &S::Log, error: &ReadError) -> Got {
     if let ReadError::Damaged { offset, detail } = error {
-        tracing::error!(
-            log = log.id().0,
-            offset = offset.0,
-            "{detail}; a consumer gets past it by seeking to a later offset"
-        );
+        let why = format!("log {} is damaged at offset {offset}: {detail}", log.id());
+        context.broker().notices().failed("reading what a client asked for", &why);
     }
     let bounds = match error {
         ReadError::OutOfRange { bounds, .. } => Some(*bounds),
