@@ -147,8 +147,7 @@ impl Flusher {
         let mut unflushed: HashMap<LogId, Arc<LocalLog>> = HashMap::new();
         while let Some(before) = self.wait(&mut unflushed) {
             match self.flush(&mut unflushed, before) {
-                Ok(true) => self.done(before),
-                Ok(false) => self.rest(),
+                Ok(()) => self.done(before),
                 Err(error) if is_full(&error) => self.disk_is_full(),
                 // The system has no thread to spare: what was not written is still due.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.rest(),
@@ -197,16 +196,14 @@ impl Flusher {
         }
     }
 
-    /// Flushes what is due. `false`: some of it cannot be written yet.
-    fn flush(&mut self, unflushed: &mut HashMap<LogId, Arc<LocalLog>>, before: u64) -> io::Result<bool> {
-        let (mut entries, mut due, mut complete) = (0, Vec::new(), true);
+    /// Flushes what is due.
+    fn flush(&mut self, unflushed: &mut HashMap<LogId, Arc<LocalLog>>, before: u64) -> io::Result<()> {
+        let (mut entries, mut due) = (0, Vec::new());
         for log in unflushed.values() {
             let (bytes, oldest, waiting) =
                 log.with(|view| (view.tail_bytes, view.oldest_wal(), view.tail.len()));
             entries += waiting;
-            if !log.has_settings() {
-                complete &= oldest.is_none_or(|sequence| sequence >= before);
-            } else if oldest.is_some_and(|sequence| sequence < before) {
+            if oldest.is_some_and(|sequence| sequence < before) {
                 due.push((log.clone(), 0));
             } else if bytes >= self.run_bytes {
                 due.push((log.clone(), self.run_bytes));
@@ -215,11 +212,10 @@ impl Flusher {
         self.flush_all(due)?;
         let waiting = self.arena.held() + entries * TAIL_ENTRY_COST;
         if waiting > self.arena.limit() / 2 {
-            let ready = unflushed.values().filter(|log| log.has_settings());
-            self.flush_all(ready.map(|log| (log.clone(), 0)).collect())?;
+            self.flush_all(unflushed.values().map(|log| (log.clone(), 0)).collect())?;
         }
         unflushed.retain(|_, log| !log.is_deleted() && log.with(|view| !view.tail.is_empty()));
-        Ok(complete)
+        Ok(())
     }
 
     /// Flushes these logs, each by its writer.

@@ -31,8 +31,6 @@ pub struct LocalLog {
     id: LogId,
     view: Mutex<View>,
     settings: Mutex<LogSettings>,
-    /// Whether the settings are the topic's: a log that was recovered is not told at once.
-    has_settings: AtomicBool,
     /// A bit for each appender that wants to hear of the high watermark.
     watchers: AtomicU64,
     /// Whether the flusher has been told that there is something to flush.
@@ -51,7 +49,6 @@ impl LocalLog {
             id,
             view: Mutex::new(view),
             settings: Mutex::new(settings),
-            has_settings: AtomicBool::new(false),
             watchers: AtomicU64::new(0),
             queued: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
@@ -64,11 +61,6 @@ impl LocalLog {
     /// Does something with the view under the lock; it must be short and must not wait.
     pub(crate) fn with<T>(&self, use_view: impl FnOnce(&mut View) -> T) -> T {
         use_view(&mut self.view.lock())
-    }
-
-    /// Whether it has been told its settings. Until then nothing is written to its segments.
-    pub(crate) fn has_settings(&self) -> bool {
-        self.has_settings.load(Ordering::Acquire)
     }
 
     /// The settings now.
@@ -174,6 +166,5 @@ impl Log for LocalLog {
 
     fn set_settings(&self, settings: LogSettings) {
         *self.settings.lock() = settings;
-        self.has_settings.store(true, Ordering::Release);
     }
 }
