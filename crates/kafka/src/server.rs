@@ -48,7 +48,7 @@ pub struct ServerConfig {
     pub identity: Identity,
     /// How many network threads.
     pub threads: usize,
-    /// The broker's memory budget in bytes; [`Memory`] says which part of it is for connections.
+    /// The memory budget of the whole broker in bytes, of which connections take five eighths.
     pub memory: usize,
     /// How many fetch sessions are kept (`max.incremental.fetch.session.cache.slots`).
     pub fetch_sessions_max: usize,
