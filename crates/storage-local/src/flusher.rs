@@ -14,7 +14,7 @@ use std::{
 
 use ottla_records::{LogId, Offset};
 use ottla_storage::Log;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::{
     arena::Arena,
@@ -159,14 +159,23 @@ impl Flusher {
                 }
             }
         }
+        self.settle();
+    }
+
+    fn settle(&mut self) {
         self.writers.iter_mut().for_each(|runs| runs.writer.settle());
     }
 
     /// Waits for work; `None` when it is over.
-    fn wait(&self, unflushed: &mut HashMap<LogId, Arc<LocalLog>>) -> Option<u64> {
-        let mut state = self.flushes.state.lock();
+    fn wait(&mut self, unflushed: &mut HashMap<LogId, Arc<LocalLog>>) -> Option<u64> {
+        let flushes = self.flushes.clone();
+        let mut state = flushes.state.lock();
         if !state.stop && state.new_bytes < WAKE_BYTES && state.wanted_before <= state.done_before {
-            self.flushes.wake.wait_for(&mut state, IDLE);
+            let idle = flushes.wake.wait_for(&mut state, IDLE).timed_out();
+            if idle {
+                // Nothing follows soon: whoever looks at the files finds whole batches in them.
+                MutexGuard::unlocked(&mut state, || self.settle());
+            }
         }
         state.new_bytes = 0;
         for log in state.touched.drain(..) {

@@ -145,3 +145,21 @@ async fn old_segments_go_and_the_log_start_moves() {
     assert_eq!(log.bounds().high_watermark, Offset(200));
     store.close();
 }
+
+#[tokio::test]
+async fn a_segment_ends_with_a_whole_batch_once_nothing_follows() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path(), &[1]);
+    let log = store.log(1);
+    // Runs that fill blocks end within a batch.
+    let big = "x".repeat(100_001);
+    for _ in 0..50 {
+        store.append(&log, batch(&big, 1)).await.unwrap();
+    }
+    let whole = batch(&big, 1).len() as u64;
+    let file = dir.path().join("logs/1/00000000000000000000.log");
+    let len = || std::fs::metadata(&file).map_or(0, |file| file.len());
+    store.wait_until(|| len() > 0 && len().is_multiple_of(whole)).await;
+    assert_eq!(store.read_all(&log).await.len(), 50);
+    store.close();
+}

@@ -142,7 +142,7 @@ impl SegmentWriter {
         write::close(&self.files, log, active)
     }
 
-    /// Ends: segments end where they are published to end. If that fails, the next start does it.
+    /// Lets segments end where they are published to end. If that fails, the next start does it.
     pub(crate) fn settle(&mut self) {
         for (log, ahead) in self.ahead.drain() {
             let file = self.files.get(log, ahead.base, Part::Log);
