@@ -101,31 +101,26 @@ impl SegmentWriter {
             None
         };
         let blocks = (from.next_multiple_of(BLOCK as u64), end / BLOCK as u64 * BLOCK as u64);
-        let count = match direct {
-            Some(file) => {
-                let source = Source { batches: &batches[..fitting], start: active.len };
-                self.write_cached(log, active, &source, from, blocks.0.min(end), false)?;
-                self.write_blocks(file.as_ref(), &source, blocks)?;
-                match source.complete(blocks.1) {
-                    count if count > 0 && !whole => {
-                        let published = source.end_of(count);
-                        self.ahead.insert(log, Ahead { base: active.base, written: blocks.1, published });
-                        count
-                    }
-                    _ => {
-                        self.write_cached(log, active, &source, blocks.1, end, false)?;
-                        self.ahead.remove(&log);
-                        fitting
-                    }
-                }
+        let source = Source { batches: &batches[..fitting], start: active.len };
+        let mut count = fitting;
+        if let Some(file) = direct {
+            self.write_cached(log, active, &source, from, blocks.0.min(end), false)?;
+            self.write_blocks(file.as_ref(), &source, blocks)?;
+            let complete = source.complete(blocks.1);
+            if complete > 0 && !whole {
+                count = complete;
+            } else {
+                self.write_cached(log, active, &source, blocks.1, end, false)?;
             }
-            None => {
-                let source = Source { batches: &batches[..fitting], start: active.len };
-                self.write_cached(log, active, &source, from, end, true)?;
-                self.ahead.remove(&log);
-                fitting
-            }
-        };
+        } else {
+            self.write_cached(log, active, &source, from, end, true)?;
+        }
+        if count < fitting {
+            let published = source.end_of(count);
+            self.ahead.insert(log, Ahead { base: active.base, written: blocks.1, published });
+        } else {
+            self.ahead.remove(&log);
+        }
         let reached = write::append_index(&self.files, log, active, settings, &batches[..count])?;
         Ok((count, reached))
     }
