@@ -13,9 +13,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use harness::{Store, batch, contents};
+use harness::{Store, batch};
 use ottla_records::{BatchHeader, LogId, Offset};
-use ottla_storage::{Disk, Log, LogSettings, Random, ReadError, ReadRequest, SeededRandom};
+use ottla_storage::{Disk, Log, LogSettings, Random, ReadError, ReadRequest, SeededRandom, conformance};
 use ottla_storage_local::{KnownLogs, LocalLog, Options};
 use ottla_testing_internal::{Image, SimDisk};
 
@@ -61,7 +61,7 @@ async fn read(log: &Arc<LocalLog>, offset: i64) -> Result<Bytes, ReadError> {
         Some(read) => read,
         None => log.read(request).await?,
     };
-    Ok(contents(read).into())
+    Ok(conformance::bytes(&read))
 }
 
 /// Writes through two lives; the last ends in order, or is killed.

@@ -10,17 +10,16 @@ use std::{
     collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
-use fixture::{Writer, copy, read};
+use fixture::{Writer, copy, read, try_open_with};
 use ottla_records::{
     BatchBuilder, LogId, NewRecord, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs, TopicId,
 };
-use ottla_storage::{Log, LogSettings, NewTopic, SeededRandom, Storage, SystemClock, TopicState, TopicStore};
-use ottla_storage_local::{LocalStorage, Options, RealDisk, World, inspect};
+use ottla_storage::{Log, LogSettings, NewTopic, Storage, TopicState, TopicStore};
+use ottla_storage_local::{LocalStorage, Options, inspect};
 
 /// Batches of the first partition. The second has as many, of which retention has taken the oldest.
 const BATCHES: i64 = 44;
@@ -30,12 +29,6 @@ fn golden() -> PathBuf {
 }
 
 fn open(dir: &Path) -> LocalStorage {
-    let world = World {
-        disk: Arc::new(RealDisk::probe(dir).unwrap()),
-        clock: Arc::new(SystemClock::new()),
-        random: Arc::new(SeededRandom::new(1)),
-        faults: Arc::new(|fault: &str| panic!("{fault}")),
-    };
     let options = Options {
         arena_bytes: 4 << 20,
         wal_max: Some(96 << 10),
@@ -44,7 +37,7 @@ fn open(dir: &Path) -> LocalStorage {
         retention_interval: Duration::from_millis(1),
         ..Options::default()
     };
-    LocalStorage::open(world, dir, &options).unwrap()
+    try_open_with(dir, &options).unwrap()
 }
 
 fn settings(log: LogId) -> LogSettings {

@@ -7,9 +7,9 @@ mod harness;
 use std::{collections::HashSet, path::Path, sync::Arc};
 
 use bytes::Bytes;
-use harness::{Store, contents};
+use harness::Store;
 use ottla_records::{BatchBuilder, LogId, NewRecord, Offset, TimestampMs};
-use ottla_storage::{Log, LogSettings, ReadRequest};
+use ottla_storage::{Log, LogSettings, ReadRequest, conformance};
 use ottla_storage_local::{KnownLogs, Options};
 use ottla_testing_internal::{Image, SimDisk};
 
@@ -149,7 +149,7 @@ async fn everything(store: &Store) -> Vec<u8> {
             Some(read) => read,
             None => log.read(request).await.unwrap(),
         };
-        bytes.extend(contents(read));
+        bytes.extend(conformance::bytes(&read));
         offset = Offset(offset.0 + 1);
     }
     bytes

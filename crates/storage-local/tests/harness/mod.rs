@@ -12,8 +12,8 @@ use std::{
 use bytes::Bytes;
 use ottla_records::{BatchBuilder, BatchHeader, Batches, LogId, NewRecord, TimestampMs};
 use ottla_storage::{
-    AppendError, Appended, Appender, Clock, DeliveryReceiver, Disk, Log, LogSettings, Produced, Read,
-    ReadPiece, ReadRequest, SeededRandom, Stamp, SystemClock, Ticket,
+    AppendError, Appended, Appender, Clock, DeliveryReceiver, Disk, Log, LogSettings, Produced, ReadRequest,
+    SeededRandom, Stamp, SystemClock, Ticket, conformance,
 };
 use ottla_storage_local::{
     GoneHandler, KnownLogs, LocalAppender, LocalLog, LogStore, OpenError, Options, RealDisk, World,
@@ -135,7 +135,7 @@ impl Store {
                 None => log.read(request).await.map_err(|e| e.to_string())?,
             };
             let before = offset;
-            for batch in Batches::new(contents(read).into()) {
+            for batch in Batches::new(conformance::bytes(&read)) {
                 let Ok(batch) = batch else { break };
                 batch.check_crc().map_err(|e| format!("at {offset}: {e}"))?;
                 let header = *batch.header();
@@ -176,20 +176,4 @@ impl Store {
         self.store.close();
         self.faults.lock().unwrap().first().cloned().map_or(Ok(()), Err)
     }
-}
-
-/// The bytes of a read.
-pub fn contents(read: Read) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for piece in read.pieces {
-        match piece {
-            ReadPiece::Memory(memory) => bytes.extend_from_slice(&memory),
-            ReadPiece::File(range) => {
-                let mut part = vec![0; range.len as usize];
-                assert_eq!(range.file.read_at(&mut part, range.at).unwrap(), part.len());
-                bytes.extend_from_slice(&part);
-            }
-        }
-    }
-    bytes
 }

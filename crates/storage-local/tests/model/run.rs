@@ -4,14 +4,14 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use ottla_records::{LeaderEpoch, LogId, Offset};
 use ottla_storage::{
-    AppendError, Appended, Log as _, LogSettings, ManualClock, ReadError, ReadRequest, Ticket,
+    AppendError, Appended, Log as _, LogSettings, ManualClock, ReadError, ReadRequest, Ticket, conformance,
 };
 use ottla_storage_local::{KnownLogs, LocalLog, Options};
 use ottla_testing_internal::{NOTHING, PowerCut, SimDisk};
 
 use crate::{
     events::{Append, Event, LOGS},
-    harness::{Store, contents},
+    harness::Store,
     model::{Log, Outcome},
     segments,
 };
@@ -159,7 +159,7 @@ impl World {
         };
         let model = &self.model[log];
         let got = match read {
-            Ok(read) => contents(read),
+            Ok(read) => conformance::bytes(&read),
             Err(ReadError::OutOfRange { bounds, .. }) => {
                 assert_eq!(bounds.high_watermark.0, model.end());
                 let outside = offset < bounds.log_start || offset > bounds.high_watermark;

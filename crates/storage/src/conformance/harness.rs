@@ -126,7 +126,10 @@ pub(super) fn from(offset: i64) -> ReadRequest {
 }
 
 /// Reads as a network thread does: now, or else later.
-pub(super) async fn read<L: Log>(log: &Arc<L>, request: ReadRequest) -> Result<Read, ReadError> {
+///
+/// # Errors
+/// See [`ReadError`].
+pub async fn read<L: Log>(log: &Arc<L>, request: ReadRequest) -> Result<Read, ReadError> {
     match log.read_now(request)? {
         Some(read) => Ok(read),
         None => log.read(request).await,
@@ -134,7 +137,10 @@ pub(super) async fn read<L: Log>(log: &Arc<L>, request: ReadRequest) -> Result<R
 }
 
 /// The bytes of all pieces.
-pub(super) fn bytes(read: &Read) -> Bytes {
+///
+/// # Panics
+/// If a file does not have them.
+pub fn bytes(read: &Read) -> Bytes {
     let mut bytes = BytesMut::new();
     for piece in &read.pieces {
         match piece {

@@ -12,4 +12,9 @@ mod logs;
 mod reopening;
 mod topics;
 
-pub use self::{harness::topic, logs::logs, reopening::reopening, topics::topics};
+pub use self::{
+    harness::{bytes, read, topic},
+    logs::logs,
+    reopening::reopening,
+    topics::topics,
+};
