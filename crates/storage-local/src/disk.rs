@@ -7,6 +7,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, IoSlice},
+    num::NonZeroU64,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd},
         unix::fs::{FileExt, OpenOptionsExt},
@@ -171,6 +172,14 @@ impl DiskFile for RealFile {
         }
     }
 
+    fn start_reading(&self, at: u64, len: u64) -> io::Result<()> {
+        let Some(len) = NonZeroU64::new(len) else { return Ok(()) };
+        match rustix::fs::fadvise(&self.file, at, Some(len), rustix::fs::Advice::WillNeed) {
+            Ok(()) | Err(Errno::NOSYS | Errno::INVAL) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn write_all_at(&self, bufs: &[IoSlice<'_>], at: u64) -> io::Result<()> {
         write_all_at(&self.file, bufs, at)?;
         if self.sync_each { self.file.sync_data() } else { Ok(()) }
@@ -265,6 +274,8 @@ mod tests {
         let mut back = vec![0; 10_003];
         assert_eq!(file.read_at(&mut back, 0).unwrap(), 10_003);
         assert_eq!(back[3..], parts.concat());
+        file.start_reading(0, 10_003).unwrap();
+        file.start_reading(7, 0).unwrap();
         assert_eq!(file.len().unwrap(), 10_003);
         file.start_writeback(0, 10_003).unwrap();
         file.wait_writeback(0, 10_003).unwrap();

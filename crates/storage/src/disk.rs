@@ -89,6 +89,10 @@ pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
     /// is, and possibly fewer bytes than there are.
     fn read_at_nowait(&self, buf: &mut [u8], at: u64) -> io::Result<usize>;
 
+    /// Asks the system to bring this range into memory, without waiting, so that it is there when it is
+    /// read. A hint: it does nothing where the system has no such call.
+    fn start_reading(&self, at: u64, len: u64) -> io::Result<()>;
+
     /// Writes all of `bufs`, one behind the other, at `at`.
     fn write_all_at(&self, bufs: &[IoSlice<'_>], at: u64) -> io::Result<()>;
 

@@ -178,6 +178,11 @@ impl DiskFile for FailingFile {
         self.inner.read_at_nowait(buf, at)
     }
 
+    fn start_reading(&self, at: u64, len: u64) -> io::Result<()> {
+        self.plan.does(Kind::Read)?;
+        self.inner.start_reading(at, len)
+    }
+
     fn write_all_at(&self, bufs: &[IoSlice<'_>], at: u64) -> io::Result<()> {
         self.plan.does(Kind::Write)?;
         self.inner.write_all_at(bufs, at)

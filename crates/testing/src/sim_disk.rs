@@ -424,6 +424,10 @@ impl DiskFile for SimFile {
         Ok(())
     }
 
+    fn start_reading(&self, _at: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     fn start_writeback(&self, _at: u64, _len: u64) -> io::Result<()> {
         Ok(())
     }

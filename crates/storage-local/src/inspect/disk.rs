@@ -94,6 +94,10 @@ impl DiskFile for ReadOnlyFile {
         refuse()
     }
 
+    fn start_reading(&self, at: u64, len: u64) -> io::Result<()> {
+        self.0.start_reading(at, len)
+    }
+
     fn start_writeback(&self, _: u64, _: u64) -> io::Result<()> {
         refuse()
     }

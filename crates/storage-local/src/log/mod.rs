@@ -1,6 +1,7 @@
 //! A partition's log on this machine: what is in memory of it, and the lock around that.
 
 mod again;
+mod ahead;
 pub(crate) mod epochs;
 mod read;
 mod seek;

@@ -26,6 +26,7 @@ use crate::{
     arena::Piece,
     log::{
         LocalLog,
+        ahead::{bring_to_memory, is_in_memory},
         seek::{Seek, Sought},
         view::{Place, TailEntry, View},
     },
@@ -52,6 +53,7 @@ type Answer<T> = oneshot::Sender<Result<T, ReadError>>;
 enum Job {
     Read { log: Arc<LocalLog>, request: ReadRequest, answer: Answer<Read> },
     ReadAgain { log: Arc<LocalLog>, offset: Offset, skip: u64, len: usize, answer: Answer<Bytes> },
+    Ahead(Arc<Segment>),
     Rebuild(Arc<Segment>, LogSettings),
 }
 
@@ -66,6 +68,8 @@ pub(crate) struct Readers {
 #[derive(Debug, Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    /// Segments of which is to be read what was not asked for yet.
+    ahead: VecDeque<Arc<Segment>>,
     /// Closed segments whose indexes are wrong.
     rebuilds: VecDeque<(Arc<Segment>, LogSettings)>,
     stopped: bool,
@@ -100,6 +104,9 @@ impl Readers {
                     if queue.stopped {
                         return;
                     }
+                    if let Some(segment) = queue.ahead.pop_front() {
+                        break Job::Ahead(segment);
+                    }
                     if let Some((segment, settings)) = queue.rebuilds.pop_front() {
                         break Job::Rebuild(segment, settings);
                     }
@@ -116,9 +123,16 @@ impl Readers {
                 Job::ReadAgain { log, offset, skip, len, answer } => {
                     let _ = answer.send(self.read_again_blocking(&log, offset, skip, len));
                 }
+                Job::Ahead(segment) => self.read_ahead(segment),
                 Job::Rebuild(segment, settings) => self.rebuild(&segment, &settings),
             }
         }
+    }
+
+    /// Has a reader thread read ahead in a segment, when nobody waits for it.
+    pub(super) fn ahead(&self, segment: Arc<Segment>) {
+        self.queue.lock().ahead.push_back(segment);
+        self.wake.notify_one();
     }
 
     /// Has the indexes of a segment built anew, unless the flusher is still writing to them.
@@ -282,7 +296,7 @@ impl Readers {
     /// Reads from a batch that was found.
     fn read_from(
         &self,
-        segment: &Segment,
+        segment: &Arc<Segment>,
         file: &Arc<dyn DiskFile>,
         Sought { at, header, .. }: Sought,
         request: ReadRequest,
@@ -294,7 +308,12 @@ impl Readers {
         }
         let wanted = if request.at_least_one { request.max_bytes.max(first_len) } else { request.max_bytes };
         let end = len.min(at.saturating_add(wanted as u64));
-        if segment.is_checked(at, end) && end - at >= SEND_FILE_MIN && resident(file.as_ref(), at, end) {
+        let sendable = end - at >= SEND_FILE_MIN && segment.is_checked(at, end);
+        if sendable && !resident(file.as_ref(), at, end) && waiting == Waiting::Allowed {
+            bring_to_memory(file.as_ref(), at, end)?;
+        }
+        if sendable && resident(file.as_ref(), at, end) {
+            self.want_ahead(segment, file.as_ref(), at, end);
             let len = u32::try_from(end - at).unwrap_or(u32::MAX);
             return Ok((vec![ReadPiece::File(FileRange { file: file.clone(), at, len })], false));
         }
@@ -330,6 +349,9 @@ impl Readers {
                 // Whoever reads on is told of it then.
                 bytes.truncate(checked.good);
             }
+        }
+        if waiting == Waiting::Allowed {
+            self.want_ahead(segment, file.as_ref(), at, end);
         }
         Ok((vec![ReadPiece::Memory(Bytes::from(bytes))], end < all))
     }
@@ -418,15 +440,15 @@ fn from_tail(view: &View, first: usize, request: ReadRequest, bounds: LogBounds)
 }
 
 /// How much of what was read is good.
-struct Checked {
+pub(super) struct Checked {
     /// The length of all whole batches before the first bad one.
-    good: usize,
+    pub(super) good: usize,
     /// What is wrong with that.
-    fault: Option<&'static str>,
+    pub(super) fault: Option<&'static str>,
 }
 
 /// Checks all whole batches in `bytes`. A batch that is cut off at the end is no fault.
-fn check_batches(bytes: &[u8]) -> Checked {
+pub(super) fn check_batches(bytes: &[u8]) -> Checked {
     let (mut good, mut expected) = (0, None);
     let bad = |good, what| Checked { good, fault: Some(what) };
     while bytes.len() - good >= HEADER_SIZE {
@@ -447,9 +469,7 @@ fn check_batches(bytes: &[u8]) -> Checked {
 
 /// Whether reading the range would not wait: its first and last page are in memory.
 fn resident(file: &dyn DiskFile, at: u64, end: u64) -> bool {
-    let mut byte = [0];
-    let mut probe = |at| file.read_at_nowait(&mut byte, at).is_ok_and(|read| read == 1);
-    probe(at) && probe(at + (end - at) / 2) && probe(end - 1)
+    [at, at + (end - at) / 2, end - 1].into_iter().all(|at| is_in_memory(file, at))
 }
 
 /// Reads a batch of the tail from the WAL, and checks that it is the one that was written.

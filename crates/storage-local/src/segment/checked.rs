@@ -17,6 +17,13 @@ impl Checked {
         after.checked_sub(1).is_some_and(|at| to <= self.ranges[at].1)
     }
 
+    /// Where the range ends that `at` lies in.
+    pub(super) fn end_of(&self, at: u64) -> Option<u64> {
+        let after = self.ranges.partition_point(|range| range.0 <= at);
+        let end = self.ranges[after.checked_sub(1)?].1;
+        (at <= end).then_some(end)
+    }
+
     /// Adds `from..to`.
     pub(super) fn add(&mut self, from: u64, to: u64) {
         if from >= to {
@@ -52,6 +59,7 @@ mod tests {
         assert!(checked.contains(10, 20) && checked.contains(32, 39) && !checked.contains(15, 31));
         checked.add(20, 30);
         assert_eq!(checked.ranges, [(10, 40)]);
+        assert_eq!([9, 10, 40, 41].map(|at| checked.end_of(at)), [None, Some(40), Some(40), None]);
         checked.add(0, 5);
         checked.add(3, 50);
         assert_eq!(checked.ranges, [(0, 50)]);

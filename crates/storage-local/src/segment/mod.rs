@@ -5,6 +5,7 @@
 //! the flusher alone, behind the acknowledgement; they become durable with the next checkpoint, which records
 //! their lengths. Bytes beyond those lengths mean nothing after a crash: recovery cuts them off.
 
+mod ahead;
 mod checked;
 pub(crate) mod files;
 pub(crate) mod index;
@@ -18,7 +19,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use ottla_records::{LogId, Offset, TimestampMs};
 use parking_lot::Mutex;
 
-use self::checked::Checked;
+pub(crate) use self::ahead::Step;
+use self::{ahead::Ahead, checked::Checked};
 
 /// A segment, as its readers see it.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub(crate) struct Segment {
     index_len: AtomicU64,
     /// What was read and found good since the start.
     checked: Mutex<Checked>,
+    /// What is being read ahead of a reader.
+    ahead: Mutex<Option<Ahead>>,
     /// An index is missing or cut, as far as a start can see.
     index_is_wrong: bool,
     /// Somebody has been asked to build the indexes anew.
@@ -46,6 +50,7 @@ impl Segment {
             len: AtomicU64::new(len),
             index_len: AtomicU64::new(index_len),
             checked: Mutex::default(),
+            ahead: Mutex::default(),
             index_is_wrong: false,
             rebuilding: AtomicBool::new(false),
         }
@@ -100,6 +105,46 @@ impl Segment {
     /// Whether the bytes of this range passed their checks before.
     pub(crate) fn is_checked(&self, from: u64, to: u64) -> bool {
         self.checked.lock().contains(from, to)
+    }
+
+    /// Where the checked bytes around `at` end, which is where a batch ends; `at` itself if there are none.
+    pub(crate) fn checked_until(&self, at: u64) -> u64 {
+        self.checked.lock().end_of(at).unwrap_or(at)
+    }
+
+    /// Has `until` be read ahead for a reader who read `from..end`. Returns whether the caller is the one to
+    /// have it done: what is being read ahead already is only made to go on further.
+    pub(crate) fn claim_ahead(&self, from: u64, end: u64, until: u64) -> bool {
+        let mut ahead = self.ahead.lock();
+        match ahead.as_mut() {
+            Some(ahead) => {
+                ahead.go_on(end, until);
+                false
+            }
+            None => {
+                *ahead = Some(Ahead::new(from, end, until));
+                true
+            }
+        }
+    }
+
+    /// What is next to be read ahead; at the end of it, it may be claimed again.
+    pub(crate) fn next_ahead(&self) -> Option<Step> {
+        let mut ahead = self.ahead.lock();
+        let step = ahead.as_mut().and_then(Ahead::step);
+        if step.is_none() {
+            *ahead = None;
+        }
+        step
+    }
+
+    /// What lies before `done` was read ahead and checked; `None` gives up.
+    pub(crate) fn set_ahead(&self, done: Option<u64>) {
+        let mut ahead = self.ahead.lock();
+        match (ahead.as_mut(), done) {
+            (Some(ahead), Some(done)) => ahead.came_to(done),
+            _ => *ahead = None,
+        }
     }
 
     /// The batches in this range were read and are good.
