@@ -17,6 +17,7 @@ use crate::{
     segment::{
         Segment,
         files::{Part, SegmentFiles, parse_name},
+        freeing::Freeing,
     },
     wal::{
         ring::{Ring, is_full},
@@ -26,6 +27,8 @@ use crate::{
 
 /// How long the keeper sleeps when nobody needs it.
 const TICK: Duration = Duration::from_millis(50);
+/// How long it leaves the disk to others between two pieces that it frees.
+const FREEING_PAUSE: Duration = Duration::from_millis(3);
 /// Up to so many files are synced one by one; more by one call for the whole file system.
 const SINGLE_SYNCS: usize = 16;
 /// How often idle producers are looked for.
@@ -87,6 +90,8 @@ pub(crate) struct Keeper {
     pub(crate) target: Option<u64>,
     /// What retention waits for.
     pub(crate) moving: Vec<Moving>,
+    /// What was removed and still occupies disk space.
+    pub(crate) freeing: Freeing,
 }
 
 /// Old segments that go once the log start behind them is durable.
@@ -121,8 +126,10 @@ impl Keeper {
                 if stop { self.last_checkpoint(&mut unsaved) } else { self.tick(&mut last, &mut unsaved) };
             match done {
                 Ok(()) if stop => return,
+                Ok(()) if self.freeing.step() => self.ring.wait(FREEING_PAUSE),
                 Ok(()) => self.ring.wait(TICK),
                 Err(error) if is_full(&error) => {
+                    self.freeing.finish();
                     self.ring.disk_is_full();
                     if stop {
                         return;
@@ -310,7 +317,8 @@ impl Keeper {
                     let Moving { log, expired, start, .. } = moving;
                     log.with(|view| view.segments.retain(|segment| segment.base() >= start));
                     for segment in &expired {
-                        self.files.remove(log.id(), segment.base())?;
+                        let file = self.files.remove_keeping_log(log.id(), segment.base())?;
+                        file.into_iter().for_each(|file| self.freeing.add(file));
                     }
                     self.flushes.mark_changed(&log);
                     let (log, segments) = (log.id().0, expired.len());

@@ -28,7 +28,7 @@ use crate::{
     keeper::{GoneHandler, Keeper, Wishes, remove_log_files},
     log::{LocalLog, Readers, view::View},
     recovery::{KnownLogs, Recovered, RecoveryError, recover},
-    segment::{files::SegmentFiles, writer::SegmentWriter},
+    segment::{files::SegmentFiles, freeing::Freeing, writer::SegmentWriter},
     wal::{
         intake::LocalAppender,
         ring::{FILE_LEN, Ring, RingLengths},
@@ -275,6 +275,7 @@ impl LogStore {
             leaving: known.deleting.iter().map(|log| (*log, first_free)).collect(),
             target: None,
             moving: Vec::new(),
+            freeing: Freeing::default(),
         };
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
             let thread = thread::Builder::new().name(name.into()).spawn(body);

@@ -80,11 +80,14 @@ impl SegmentFiles {
 
     /// A file that exists, open for reading and writing.
     pub(crate) fn get(&self, log: LogId, base: Offset, part: Part) -> io::Result<Arc<dyn DiskFile>> {
-        if let Some(file) = self.open.lock().get(&(log, base, part)) {
+        let mut open = self.open.lock();
+        if let Some(file) = open.get(&(log, base, part)) {
             return Ok(file.clone());
         }
+        // Under the lock: whoever removes the file knows of all who have it open.
         let file = self.disk.open(&self.path(log, base, part), Access::Write, FileKind::Cached)?;
-        self.keep(log, base, part, file.clone());
+        let evicted = open.push((log, base, part), file.clone());
+        drop((open, evicted));
         Ok(file)
     }
 
@@ -161,13 +164,29 @@ impl SegmentFiles {
     pub(crate) fn remove(&self, log: LogId, base: Offset) -> io::Result<()> {
         self.direct.lock().pop(&(log, base));
         for part in Part::ALL {
-            self.open.lock().pop(&(log, base, part));
             match self.disk.remove_file(&self.path(log, base, part)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 other => other?,
             }
+            self.open.lock().pop(&(log, base, part));
         }
         Ok(())
+    }
+
+    /// Removes the files of a segment, but lets the caller free what its batches occupy: that happens when the
+    /// file that is returned is dropped. `None` if somebody else still reads it.
+    pub(crate) fn remove_keeping_log(
+        &self,
+        log: LogId,
+        base: Offset,
+    ) -> io::Result<Option<Arc<dyn DiskFile>>> {
+        let file = match self.get(log, base, Part::Log) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            file => Some(file?),
+        };
+        self.remove(log, base)?;
+        // Nobody can find it any more, and those who had found it hold it.
+        Ok(file.filter(|file| Arc::strong_count(file) == 1))
     }
 
     /// Closes what is open of a log.

@@ -8,6 +8,7 @@
 mod ahead;
 mod checked;
 pub(crate) mod files;
+pub(crate) mod freeing;
 pub(crate) mod index;
 pub(crate) mod rebuild;
 pub(crate) mod walk;
