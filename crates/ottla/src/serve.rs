@@ -109,7 +109,9 @@ async fn run(config: &Config) -> Result<(), ServeError> {
             node_id: settings.node_id,
             advertise: config.advertise.as_ref().map(|at| (at.host.clone(), at.port)),
         },
-        threads: thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1)),
+        threads: settings
+            .network_threads
+            .unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZeroUsize::get)),
         memory,
         fetch_sessions_max: settings.fetch_sessions_max as usize,
         request_bytes_max: settings.socket_request_max_bytes as usize,

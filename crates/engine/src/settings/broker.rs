@@ -41,6 +41,8 @@ pub struct BrokerSettings {
     pub message_max_bytes: u32,
     /// `node.id`, from 0 on.
     pub node_id: i32,
+    /// `num.network.threads`, at least 1; `None` where it follows from the machine.
+    pub network_threads: Option<usize>,
     /// `num.partitions`, at least 1.
     pub num_partitions: u32,
     /// `producer.id.expiration.ms`.
@@ -144,6 +146,7 @@ impl BrokerSettings {
             memory_budget,
             message_max_bytes: socket_request_max_bytes.min(values.number("message.max.bytes")),
             node_id: values.number("node.id"),
+            network_threads: values.value("num.network.threads").map(|_| values.number("num.network.threads")),
             num_partitions: values.number("num.partitions"),
             producer_id_expiration: millis("producer.id.expiration.ms"),
             socket_request_max_bytes,
@@ -217,7 +220,7 @@ mod tests {
         assert_eq!(settings.message_max_bytes, 1_048_588);
         assert_eq!(settings.memory_budget, 256 << 20);
         assert_eq!(settings.connections_max_idle, Some(Duration::from_secs(600)));
-        assert_eq!(settings.wal_max, None);
+        assert_eq!((settings.wal_max, settings.network_threads), (None, None));
         assert!(settings.reduced().is_empty());
     }
 

@@ -387,6 +387,10 @@ pub static BROKER: &[Setting] = &[
         .valid(Valid::AtLeast(0))
         .aliases(&["broker.id"])
         .doc("The number by which clients know this broker."),
+    Setting::new("num.network.threads", Kind::Int, None).valid(Valid::AtLeast(1)).doc(
+        "How many threads serve connections; by default as many as the machine has cores. Kafka's default is 3, \
+         and its threads only hand requests on to others.",
+    ),
     broker("num.partitions", Kind::Int, "1")
         .valid(Valid::AtLeast(1))
         .doc("How many partitions a topic gets that is created without saying how many."),
@@ -455,6 +459,8 @@ mod tests {
             ("log.roll.ms", "log.roll.ms LONG default=null"),
             // Kafka wants it given.
             ("node.id", "node.id INT default=(none) valid=[0,...]"),
+            // Here it follows from the machine.
+            ("num.network.threads", "num.network.threads INT default=3 valid=[1,...]"),
         ];
         let own = ["durability", "memory.budget", "strict.replication", "wal.max"];
         let ours: BTreeSet<String> = BROKER
