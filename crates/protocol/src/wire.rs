@@ -360,7 +360,10 @@ impl Wire for Records {
 
     #[inline]
     fn read(reader: &mut Reader<'_>, version: Version) -> Result<Self, DecodeError> {
-        Ok(Option::<Bytes>::read(reader, version)?.map_or(Records::Null, Records::Bytes))
+        match read_long_length(reader, version)? {
+            None => Ok(Records::Null),
+            Some(length) => reader.bytes(length).map(Records::Bytes),
+        }
     }
 
     fn write(&self, out: &mut Encoder, version: Version) -> Result<(), EncodeError> {
