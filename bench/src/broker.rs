@@ -55,7 +55,7 @@ pub struct Prepared {
     command: Command,
 }
 
-/// A broker that runs.
+/// A broker that runs. Its directory stays when it ends.
 pub struct Broker {
     kind: Kind,
     dir: PathBuf,
@@ -177,7 +177,6 @@ impl Drop for Broker {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 

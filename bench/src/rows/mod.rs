@@ -11,6 +11,7 @@ pub mod wake;
 
 use std::{
     collections::BTreeMap,
+    fs,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -139,6 +140,17 @@ impl Context {
     /// Starts a broker with an empty data directory and does not wait for it.
     pub fn start(&self, kind: Kind) -> Result<Broker> {
         Prepared::new(&self.installed, kind, &self.options.dir)?.start()
+    }
+
+    /// Deletes what the brokers of a row have left.
+    pub fn clear(&self) -> Result<()> {
+        for kind in [Kind::Kafka, Kind::Ottla] {
+            let dir = self.options.dir.join(kind.name());
+            if dir.exists() {
+                fs::remove_dir_all(&dir).doing(format_args!("delete {}", dir.display()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Fails after Ctrl-C.
