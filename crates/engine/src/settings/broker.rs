@@ -146,7 +146,9 @@ impl BrokerSettings {
             memory_budget,
             message_max_bytes: socket_request_max_bytes.min(values.number("message.max.bytes")),
             node_id: values.number("node.id"),
-            network_threads: values.value("num.network.threads").map(|_| values.number("num.network.threads")),
+            network_threads: values
+                .value("num.network.threads")
+                .map(|_| values.number("num.network.threads")),
             num_partitions: values.number("num.partitions"),
             producer_id_expiration: millis("producer.id.expiration.ms"),
             socket_request_max_bytes,
