@@ -137,6 +137,8 @@ fn measure(context: &Context, kinds: &[Kind]) -> Result<Results> {
                 let line = report::raw(pass, row.id, kind, context.now_ms(), &run);
                 writeln!(json, "{line}").doing("write the raw figures")?;
                 results.add(row.id, kind, run);
+                // What one has left unwritten is not the next one's to write.
+                context.settle()?;
             }
             // Not before both have run: ext4 without a journal makes new files slowly for minutes after many
             // were deleted, which would be at the expense of the one that comes second.

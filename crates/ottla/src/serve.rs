@@ -111,7 +111,7 @@ async fn run(config: &Config) -> Result<(), ServeError> {
         },
         threads: settings
             .network_threads
-            .unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZeroUsize::get)),
+            .unwrap_or_else(|| thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1))),
         memory,
         fetch_sessions_max: settings.fetch_sessions_max as usize,
         request_bytes_max: settings.socket_request_max_bytes as usize,
