@@ -180,10 +180,8 @@ impl SegmentFiles {
         log: LogId,
         base: Offset,
     ) -> io::Result<Option<Arc<dyn DiskFile>>> {
-        let file = match self.get(log, base, Part::Log) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            file => Some(file?),
-        };
+        // What cannot be opened can still be removed.
+        let file = self.get(log, base, Part::Log).ok();
         self.remove(log, base)?;
         // Nobody can find it any more, and those who had found it hold it.
         Ok(file.filter(|file| Arc::strong_count(file) == 1))
