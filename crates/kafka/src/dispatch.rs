@@ -3,9 +3,8 @@
 
 use std::ops::RangeInclusive;
 
-use ottla_protocol::{ApiKey, DecodeError, EncodeError, RequestFrame};
+use ottla_protocol::{ApiKey, RequestFrame};
 use ottla_storage::Storage;
-use thiserror::Error;
 
 use crate::{
     context::{Call, Context},
@@ -13,7 +12,7 @@ use crate::{
         api_versions, create_topics, delete_topics, describe_cluster, describe_configs, fetch,
         init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce,
     },
-    reply::Reply,
+    reply::{Reply, RequestError},
 };
 
 /// Decodes a request of one API and begins to answer it.
@@ -91,20 +90,6 @@ impl<S: Storage> Api<S> {
             describe_cluster::handle(context, call, &frame.request()?)
         }),
     ];
-}
-
-/// Why a request closes its connection.
-#[derive(Debug, Error)]
-pub(crate) enum RequestError {
-    #[error("there is no {0} in version {1} here")]
-    Unsupported(ApiKey, i16),
-    #[error("a request that cannot be read: {0}")]
-    Decode(#[from] DecodeError),
-    #[error("a response that cannot be written: {0}")]
-    Encode(#[from] EncodeError),
-    /// The client wants no answer, so that this is the only way to tell it.
-    #[error("a produce request without an answer failed: {0}")]
-    Unanswered(String),
 }
 
 /// Begins to answer a request.

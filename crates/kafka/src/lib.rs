@@ -19,6 +19,7 @@ mod page;
 mod reply;
 mod server;
 
+pub use connection::Patience;
 pub use context::Identity;
 pub use dispatch::Api;
-pub use server::{Patience, Server, ServerConfig};
+pub use server::{Server, ServerConfig};

@@ -4,9 +4,24 @@
 use std::{fmt, future::Future, pin::Pin, rc::Rc, sync::Arc};
 
 use bytes::{Buf, Bytes};
-use ottla_protocol::{EncodeError, Encoder, Piece, Response, encode_response};
+use ottla_protocol::{ApiKey, DecodeError, EncodeError, Encoder, Piece, Response, encode_response};
 use ottla_records::Offset;
 use ottla_storage::{FileRange, Log, ReadError, Reservation};
+use thiserror::Error;
+
+/// Why a request closes its connection.
+#[derive(Debug, Error)]
+pub(crate) enum RequestError {
+    #[error("there is no {0} in version {1} here")]
+    Unsupported(ApiKey, i16),
+    #[error("a request that cannot be read: {0}")]
+    Decode(#[from] DecodeError),
+    #[error("a response that cannot be written: {0}")]
+    Encode(#[from] EncodeError),
+    /// The client wants no answer, so that this is the only way to tell it.
+    #[error("a produce request without an answer failed: {0}")]
+    Unanswered(String),
+}
 
 /// A part of a response frame.
 #[derive(Debug)]

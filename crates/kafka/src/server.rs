@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    connection::{Limits, serve},
+    connection::{Limits, Patience, serve},
     context::{Context, Identity},
     fetch_session::FetchSessions,
     memory::Memory,
@@ -60,21 +60,6 @@ pub struct ServerConfig {
     pub connections_max: usize,
     /// How long clients that do not get on are waited for.
     pub patience: Patience,
-}
-
-/// How long the server waits for clients that do not get on.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// While memory is short: for an unfinished request or an answer that is not read.
-    pub stalled: Duration,
-    /// For records of an answer to be taken, before they are let go and read again later.
-    pub records: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { stalled: Duration::from_secs(5), records: Duration::from_secs(1) }
-    }
 }
 
 /// A running server.

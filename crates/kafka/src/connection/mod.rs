@@ -19,13 +19,27 @@ use crate::{
     context::Context,
     memory::{Held, Memory},
     reply::Answer,
-    server::Patience,
 };
 
 /// Requests of a connection that may wait for their answers.
 const PENDING_MAX: usize = 64;
 /// How long the answers to what was asked may take once no more is read.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// How long the server waits for clients that do not get on.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// While memory is short: for an unfinished request or an answer that is not read.
+    pub stalled: Duration,
+    /// For records of an answer to be taken, before they are let go and read again later.
+    pub records: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { stalled: Duration::from_secs(5), records: Duration::from_secs(1) }
+    }
+}
 
 /// The limits of a connection.
 #[derive(Clone, Debug)]

@@ -19,9 +19,9 @@ use tokio::{
 use super::{Ended, Limits, Pending};
 use crate::{
     context::Context,
-    dispatch::{RequestError, dispatch},
+    dispatch::dispatch,
     memory::{Held, ReadSize},
-    reply::Reply,
+    reply::{Reply, RequestError},
 };
 
 /// After so many bytes of requests, or so many requests, the thread's other tasks have their turn: answers do

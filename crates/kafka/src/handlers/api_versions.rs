@@ -10,8 +10,8 @@ use ottla_storage::Storage;
 
 use crate::{
     context::Call,
-    dispatch::{Api, RequestError},
-    reply::{Reply, frame},
+    dispatch::Api,
+    reply::{Reply, RequestError, frame},
 };
 
 pub(crate) fn handle<S: Storage>(call: Call, request: &ApiVersionsRequest) -> Result<Reply, RequestError> {

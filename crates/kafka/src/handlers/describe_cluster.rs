@@ -9,8 +9,7 @@ use ottla_storage::Storage;
 use super::{CLUSTER_OPERATIONS, OPERATIONS_UNKNOWN};
 use crate::{
     context::{Call, Context},
-    dispatch::RequestError,
-    reply::{Reply, frame},
+    reply::{Reply, RequestError, frame},
 };
 
 /// Kafka's numbers for the kinds of endpoint (KIP-919).

@@ -15,8 +15,7 @@ use ottla_storage::Storage;
 
 use crate::{
     context::{Call, Context},
-    dispatch::RequestError,
-    reply::{Reply, frame},
+    reply::{Reply, RequestError, frame},
 };
 
 const TOPIC: i8 = 2;

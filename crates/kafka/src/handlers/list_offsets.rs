@@ -17,8 +17,7 @@ use ottla_storage::{Log, Storage};
 use super::{check_epoch, epoch_at};
 use crate::{
     context::{Call, Context},
-    dispatch::RequestError,
-    reply::{Reply, frame},
+    reply::{Reply, RequestError, frame},
 };
 
 const LATEST: i64 = -1;

@@ -13,8 +13,7 @@ use ottla_storage::Storage;
 use super::{check_epoch, end_of_epoch};
 use crate::{
     context::{Call, Context},
-    dispatch::RequestError,
-    reply::{Reply, frame},
+    reply::{Reply, RequestError, frame},
 };
 
 pub(crate) fn handle<S: Storage>(

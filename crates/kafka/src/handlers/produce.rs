@@ -18,9 +18,8 @@ use ottla_storage::{AppendError, Appended, Storage, Ticket};
 
 use crate::{
     context::{Call, Context},
-    dispatch::RequestError,
     errors,
-    reply::{Frame, Reply, frame},
+    reply::{Frame, Reply, RequestError, frame},
 };
 
 /// The first version that names topics by id.

@@ -9,7 +9,8 @@ use ottla_storage::ReadError;
 
 use super::{
     LocalLog,
-    read::{Readers, SegmentError, read_batch},
+    content::SegmentError,
+    read::{Readers, read_batch},
     seek::Seek,
     view::{Place, TailEntry},
 };

@@ -8,7 +8,10 @@ use std::{io, sync::Arc};
 use ottla_records::BatchHeader;
 use ottla_storage::DiskFile;
 
-use super::read::{Readers, check_batches};
+use super::{
+    Readers,
+    content::{check_batches, is_in_memory},
+};
 use crate::segment::{Segment, Step, files::Part, walk::crc_matches};
 
 /// At most so much is read ahead; and at most twice what was read before.
@@ -17,8 +20,6 @@ const AHEAD_MAX: u64 = 2 << 20;
 const READ_MIN: u64 = 64 << 10;
 /// How much is checked at a time, before other readers have their turn.
 const STEP: usize = 512 << 10;
-/// The system brings no smaller pieces to memory when it is asked to read ahead.
-const PIECE: usize = 64 << 10;
 
 impl Readers {
     /// Has a reader thread read on behind `from..end`, unless the middle of that is in memory and checked.
@@ -68,18 +69,4 @@ impl Readers {
         segment.set_checked(at, at + good);
         Ok((good > 0).then_some(at + good))
     }
-}
-
-/// Whether the byte at `at` can be read without waiting.
-pub(super) fn is_in_memory(file: &dyn DiskFile, at: u64) -> bool {
-    file.read_at_nowait(&mut [0], at).is_ok_and(|read| read == 1)
-}
-
-/// Has the system read a range at once, and waits until it is in memory.
-pub(super) fn bring_to_memory(file: &dyn DiskFile, from: u64, end: u64) -> io::Result<()> {
-    file.start_reading(from, end - from)?;
-    for at in (from..end).step_by(PIECE).chain([end - 1]) {
-        file.read_at(&mut [0], at)?;
-    }
-    Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod again;
 mod ahead;
+mod content;
 pub(crate) mod epochs;
 mod read;
 mod seek;

@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use ottla_records::{BatchHeader, Offset, batch::HEADER_SIZE};
+use ottla_records::{BatchHeader, Offset};
 use ottla_storage::{
     BLOCK, DiskFile, FileRange, Log, LogBounds, LogSettings, Read, ReadError, ReadPiece, ReadRequest,
 };
@@ -26,7 +26,7 @@ use crate::{
     arena::Piece,
     log::{
         LocalLog,
-        ahead::{bring_to_memory, is_in_memory},
+        content::{SegmentError, bring_to_memory, check_batches, resident},
         seek::{Seek, Sought},
         view::{Place, TailEntry, View},
     },
@@ -370,44 +370,6 @@ pub(super) enum Waiting {
     Allowed,
 }
 
-/// Why a segment could not be read.
-pub(super) enum SegmentError {
-    WouldWait,
-    Io(io::Error),
-    Damaged {
-        /// Where.
-        at: u64,
-        what: &'static str,
-        /// The offset behind it that can be read, as far as that is known.
-        readable: Option<Offset>,
-    },
-}
-
-impl From<io::Error> for SegmentError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl SegmentError {
-    pub(super) fn at(self, segment: &Segment, offset: Offset) -> ReadError {
-        let file = format!("segment {:020} of log {}", segment.base().0, segment.log());
-        match self {
-            Self::WouldWait => ReadError::Failed("the bytes are not in memory".into()),
-            Self::Io(error) => ReadError::Failed(format!("{file}: {error}").into()),
-            Self::Damaged { at, what, readable } => {
-                let detail = match readable {
-                    Some(readable) => {
-                        format!("{file}, position {at}: {what}; seek to offset {readable} to go on")
-                    }
-                    None => format!("{file}, position {at}: {what}; seek behind this segment to go on"),
-                };
-                ReadError::Damaged { offset, detail: detail.into() }
-            }
-        }
-    }
-}
-
 fn nowait(read: io::Result<usize>) -> Result<usize, SegmentError> {
     match read {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(SegmentError::WouldWait),
@@ -437,39 +399,6 @@ fn from_tail(view: &View, first: usize, request: ReadRequest, bounds: LogBounds)
         Some(entry) if pieces.is_empty() && entry.bytes.is_none() => Found::Wal(entry.clone(), bounds),
         _ => Found::Read(Read { bounds, pieces, more: false }),
     }
-}
-
-/// How much of what was read is good.
-pub(super) struct Checked {
-    /// The length of all whole batches before the first bad one.
-    pub(super) good: usize,
-    /// What is wrong with that.
-    pub(super) fault: Option<&'static str>,
-}
-
-/// Checks all whole batches in `bytes`. A batch that is cut off at the end is no fault.
-pub(super) fn check_batches(bytes: &[u8]) -> Checked {
-    let (mut good, mut expected) = (0, None);
-    let bad = |good, what| Checked { good, fault: Some(what) };
-    while bytes.len() - good >= HEADER_SIZE {
-        let rest = &bytes[good..];
-        let Ok(header) = BatchHeader::parse(rest) else { return bad(good, "a batch header makes no sense") };
-        if expected.is_some_and(|expected| header.base_offset != expected) {
-            return bad(good, "a batch does not begin at the offset behind the one before");
-        }
-        let Some(batch) = rest.get(..header.length) else { break };
-        if !header.crc_matches(batch) {
-            return bad(good, "a batch does not match its CRC");
-        }
-        good += header.length;
-        expected = Some(header.next_offset());
-    }
-    Checked { good, fault: None }
-}
-
-/// Whether reading the range would not wait: its first and last page are in memory.
-fn resident(file: &dyn DiskFile, at: u64, end: u64) -> bool {
-    [at, at + (end - at) / 2, end - 1].into_iter().all(|at| is_in_memory(file, at))
 }
 
 /// Reads a batch of the tail from the WAL, and checks that it is the one that was written.

@@ -11,7 +11,7 @@ use std::io;
 use ottla_records::{BatchHeader, Offset, batch::HEADER_SIZE};
 use ottla_storage::DiskFile;
 
-use super::read::SegmentError;
+use super::content::SegmentError;
 use crate::segment::{
     Segment,
     index::{self, OFFSET_ENTRY, read_offset_entry},
