@@ -115,18 +115,25 @@ impl ConsumerGroup {
         self.subscriptions.patterns()
     }
 
-    /// Topics were created or deleted, or have got more partitions. Does nothing where the group subscribes to
-    /// none of them.
-    pub fn topics_changed(&mut self, topics: &dyn Topics, now: Duration) -> Effects<Change, Answer> {
-        let mut effects = Effects::default();
-        if !self.members.is_empty() && self.subscriptions.hash(topics) != self.row.topics_hash {
-            self.bump(topics, &mut effects.changes);
-        }
-        self.assign_if_due(topics, now, &mut effects.changes);
-        effects
+    /// Whether somebody subscribes to a topic: its offsets cannot be deleted then.
+    pub fn subscribes_to(&self, topic: &str) -> bool {
+        self.subscriptions.has(topic)
     }
 
-    /// Regular expressions were resolved anew; those that nobody subscribes to count for nothing.
+    /// How many members there are.
+    pub fn member_count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Topics were created or deleted, or have got more partitions. Does nothing where the group subscribes to
+    /// none of them. A group that has [`patterns`](Self::patterns) is told by
+    /// [`patterns_resolved`](Self::patterns_resolved) instead.
+    pub fn topics_changed(&mut self, topics: &dyn Topics, now: Duration) -> Effects<Change, Answer> {
+        self.patterns_resolved([], topics, now)
+    }
+
+    /// Regular expressions were resolved anew, and topics may have changed besides. Expressions that nobody
+    /// subscribes to count for nothing.
     pub fn patterns_resolved(
         &mut self,
         resolved: impl IntoIterator<Item = (Arc<str>, Vec<Arc<str>>)>,
@@ -138,7 +145,8 @@ impl ConsumerGroup {
         for (pattern, names) in resolved {
             changed |= self.resolve(&pattern, names, &mut effects.changes);
         }
-        if changed {
+        let members = !self.members.is_empty();
+        if changed || members && self.subscriptions.hash(topics) != self.row.topics_hash {
             self.bump(topics, &mut effects.changes);
         }
         self.assign_if_due(topics, now, &mut effects.changes);
@@ -404,7 +412,7 @@ impl Member {
     }
 
     /// When its time is over.
-    fn ends(&self) -> Duration {
+    pub(super) fn ends(&self) -> Duration {
         self.revoke_by.map_or(self.session_ends, |revoke_by| revoke_by.min(self.session_ends))
     }
 }

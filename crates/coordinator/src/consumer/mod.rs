@@ -80,7 +80,7 @@ mod tests;
 pub mod topics;
 
 pub use self::{
-    describe::{GroupDescription, GroupState, MemberDescription},
+    describe::{DescribedTopic, GroupDescription, GroupState, MemberDescription},
     group::ConsumerGroup,
     offsets::{CommitVia, Commits, OffsetRefusal},
     request::{Accepted, Answer, Heartbeat, Invalid, Pattern, Refusal},

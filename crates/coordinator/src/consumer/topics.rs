@@ -49,6 +49,11 @@ impl Subscriptions {
         self.topics.keys()
     }
 
+    /// Whether somebody subscribes to a topic.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.topics.contains_key(name)
+    }
+
     /// The regular expressions that somebody subscribes to.
     pub(super) fn patterns(&self) -> impl Iterator<Item = &Arc<str>> {
         self.patterns.keys()

@@ -260,6 +260,11 @@ impl Fixture {
             assert!(current.pending.is_empty() || current.state == MemberState::UnrevokedPartitions);
         }
         assert_eq!(held, self.group.held.iter().copied().collect());
+        for member in self.group.members.values() {
+            assert!(member.current.epoch.0 <= self.group.assignment_epoch().0, "an epoch without a target");
+            let watched = self.group.next_deadline().is_some_and(|deadline| deadline <= member.ends());
+            assert!(watched, "a deadline that is not watched");
+        }
         // What is stored is the group.
         let settings = self.group.settings.clone();
         let restored = ConsumerGroup::restore(self.stored.clone(), settings, self.now);

@@ -335,8 +335,6 @@ impl Model {
     }
 
     fn topics_changed(&mut self) {
-        let changes = self.fixture.topics_changed();
-        self.note(&changes, false);
         let (now, all) = (self.fixture.now, self.fixture.world.0.keys().cloned().collect());
         let resolved = [(name(".*"), all)];
         let effects = self.fixture.step(|group, world| group.patterns_resolved(resolved, world, now));
@@ -444,7 +442,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn cases() -> u32 {
-    std::env::var("OTTLA_GROUP_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(150)
+    std::env::var("OTTLA_GROUP_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(60)
 }
 
 proptest! {

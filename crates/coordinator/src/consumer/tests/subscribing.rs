@@ -93,10 +93,11 @@ fn a_regular_expression_is_a_subscription() {
 
     // It stands for more now, as one of the members or the caller finds.
     fixture.world.put("three", 3, 2);
-    let now = fixture.now;
+    let (now, epoch) = (fixture.now, fixture.group.epoch());
     let resolved = [(name("t.*"), vec![name("two"), name("three")]), (name("x"), vec![name("one")])];
     let changes = fixture.step(|group, world| group.patterns_resolved(resolved.clone(), world, now)).changes;
     assert!(changes.contains(&Change::PatternPut(name("t.*"), vec![name("three"), name("two")])));
+    assert_eq!(fixture.group.epoch(), GroupEpoch(epoch.0 + 1), "once, for the expression and the topic");
     assert_eq!(fixture.target("a").len() + fixture.target("b").len(), 12);
     let again = fixture.step(|group, world| group.patterns_resolved(resolved, world, now)).changes;
     assert_eq!(again, []);
@@ -112,6 +113,8 @@ fn a_regular_expression_is_a_subscription() {
     assert_eq!(fixture.group.patterns().count(), 0);
     assert!(fixture.stored.patterns.is_empty());
     assert_eq!(fixture.group.subscribed_topics().collect::<Vec<_>>(), [&name("one")]);
+    assert!(fixture.group.subscribes_to("one") && !fixture.group.subscribes_to("two"));
+    assert_eq!(fixture.group.member_count(), 1);
 }
 
 #[test]
