@@ -46,6 +46,13 @@ impl Deadlines {
         }
     }
 
+    /// How many members are watched.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        assert_eq!(self.queue.len(), self.at.len());
+        self.queue.len()
+    }
+
     /// The next member whose time has come; it is not watched any more.
     pub(super) fn pop(&mut self, now: Duration) -> Option<MemberId> {
         if self.first()? > now {

@@ -308,14 +308,8 @@ impl ConsumerGroup {
         }
     }
 
-    /// Gives a member that has left for now another id, and brings it back.
-    pub(super) fn replace(
-        &mut self,
-        old: &MemberId,
-        id: &MemberId,
-        now: Duration,
-        changes: &mut Vec<Change>,
-    ) {
+    /// Gives a member that has left for now another id, and brings it back; its session is to be begun.
+    pub(super) fn replace(&mut self, old: &MemberId, id: &MemberId, changes: &mut Vec<Change>) {
         let Some(mut member) = self.members.remove(old) else { return };
         self.deadlines.forget(old);
         member.current.epoch = MemberEpoch::JOINS;
@@ -329,7 +323,6 @@ impl ConsumerGroup {
             changes.push(Change::TargetPut(id.clone(), member.target.clone()));
         }
         self.members.insert(id.clone(), member);
-        self.begin_session(id, now);
     }
 
     /// Counts a member's topics, instance id and wish in; its regular expression is counted apart.

@@ -217,7 +217,7 @@ impl ConsumerGroup {
         match place {
             Place::New => drop(self.members.insert(id.clone(), Member::new(now))),
             Place::Known => {}
-            Place::Back(old) => self.replace(old, id, now, changes),
+            Place::Back(old) => self.replace(old, id, changes),
         }
         self.begin_session(id, now);
         let resubscribed = self.update(id, matches!(place, Place::New), heartbeat, changes);

@@ -265,6 +265,7 @@ impl Fixture {
             let watched = self.group.next_deadline().is_some_and(|deadline| deadline <= member.ends());
             assert!(watched, "a deadline that is not watched");
         }
+        assert_eq!(self.group.deadlines.len(), self.group.members.len());
         // What is stored is the group.
         let settings = self.group.settings.clone();
         let restored = ConsumerGroup::restore(self.stored.clone(), settings, self.now);
