@@ -90,8 +90,8 @@ struct Model {
     bench: Bench,
     ids: [Option<MemberId>; CLIENTS],
     fresh: u64,
-    /// Requests that wait, and which client's they are.
-    waiting: BTreeMap<Token, usize>,
+    /// Requests that wait: which client's they are, and by which id it asked.
+    waiting: BTreeMap<Token, (usize, Option<MemberId>)>,
     generations: BTreeMap<Generation, Told>,
     /// Which id a static member had before.
     before: BTreeMap<MemberId, MemberId>,
@@ -193,9 +193,9 @@ impl Model {
             ..new("x")
         };
         // The answer tells the id; until then the client has the one that it asked with.
-        self.ids[client] = member_id;
+        self.ids[client].clone_from(&member_id);
         let token = self.bench.join(joining);
-        self.waiting.insert(token, client);
+        self.waiting.insert(token, (client, member_id));
     }
 
     fn sync(&mut self, client: usize, off: i32, assigns: &[bool]) {
@@ -224,16 +224,16 @@ impl Model {
             told.assignments = Some(all.collect());
         }
         self.bench.take(effects);
-        self.waiting.insert(token, client);
+        self.waiting.insert(token, (client, self.ids[client].clone()));
     }
 
     /// Hears what clients were answered.
     fn listen(&mut self) {
         for (token, answer) in std::mem::take(&mut self.bench.answers) {
-            let client = self.waiting.remove(&token).expect("a request that waits");
+            let (client, asked_by) = self.waiting.remove(&token).expect("a request that waits");
             match answer {
                 Answer::Joined(joined) => self.hear_joined(client, joined),
-                Answer::Synced(synced) => self.hear_synced(client, &synced),
+                Answer::Synced(synced) => self.hear_synced(asked_by.as_ref(), &synced),
                 Answer::Refused(Refusal::MemberIdRequired(id)) => self.ids[client] = Some(id),
                 Answer::Refused(Refusal::UnknownMember | Refusal::GroupMaxSizeReached) => {
                     self.ids[client] = None
@@ -266,11 +266,11 @@ impl Model {
         self.ids[client] = Some(joined.member_id);
     }
 
-    fn hear_synced(&mut self, client: usize, synced: &Synced) {
+    fn hear_synced(&mut self, asked_by: Option<&MemberId>, synced: &Synced) {
         let told = &self.generations[&self.bench.group.generation()];
         assert_eq!(synced.protocol, told.protocol);
         let given = told.assignments.as_ref().expect("assignments");
-        let mut ids = std::iter::successors(self.ids[client].as_ref(), |id| self.before.get(*id));
+        let mut ids = std::iter::successors(asked_by, |id| self.before.get(*id));
         let expected = ids.find_map(|id| given.get(id)).expect("a member that was assigned something");
         assert_eq!(synced.assignment, *expected);
     }
