@@ -26,12 +26,37 @@ const CLIENTS: usize = 6;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Join { client: usize, forgets_id: bool, with: With },
-    Sync { client: usize, off: i32, assigns: Vec<bool> },
-    Heartbeat { client: usize, off: i32 },
-    Commit { client: usize, off: i32, is_transactional: bool },
-    Leave { clients: Vec<usize> },
-    Pass { millis: u64, is_late: bool },
+    Join {
+        client: usize,
+        forgets_id: bool,
+        with: With,
+    },
+    /// Many join in the same way, and the wait for the first members passes.
+    Rally {
+        clients: Vec<usize>,
+        with: With,
+    },
+    Sync {
+        client: usize,
+        off: i32,
+        assigns: Vec<bool>,
+    },
+    Heartbeat {
+        client: usize,
+        off: i32,
+    },
+    Commit {
+        client: usize,
+        off: i32,
+        is_transactional: bool,
+    },
+    Leave {
+        clients: Vec<usize>,
+    },
+    Pass {
+        millis: u64,
+        is_late: bool,
+    },
     Restart,
     Delete,
 }
@@ -62,6 +87,8 @@ fn step() -> impl Strategy<Value = Step> {
             },
         );
     prop_oneof![
+        2 => (prop::collection::vec(client.clone(), 2..CLIENTS), with.clone())
+            .prop_map(|(clients, with)| Step::Rally { clients, with }),
         10 => (client.clone(), prop::bool::weighted(0.2), with)
             .prop_map(|(client, forgets_id, with)| Step::Join { client, forgets_id, with }),
         10 => (client.clone(), off.clone(), prop::collection::vec(any::<bool>(), CLIENTS))
@@ -115,6 +142,14 @@ impl Model {
     fn run(&mut self, step: Step) {
         match step {
             Step::Join { client, forgets_id, with } => self.join(client, forgets_id, &with),
+            Step::Rally { clients, with } => {
+                let with = With { requires_member_id: false, ..with };
+                for client in clients {
+                    self.join(client, false, &with);
+                    self.listen();
+                }
+                self.bench.pass(DELAY * 2);
+            }
             Step::Sync { client, off, assigns } => self.sync(client, off, &assigns),
             Step::Heartbeat { client, off } => {
                 let id = self.id(client);

@@ -196,6 +196,21 @@ fn a_sync_that_the_one_before_owed_is_owed_by_the_next() {
             assert_eq!(bench.heartbeat(id), Ok(()));
         }
     }
+
+    // And it is expelled if it does not.
+    let mut bench = Bench::new();
+    bench.join_all(vec![new("a"), new_static("s", "i")]);
+    bench.sync("a", &[("a", "for a"), ("s", "for s")]);
+    bench.join(new_static("s2", "i"));
+    for _ in 0..60 {
+        assert_eq!(bench.ids(), ["a", "s2"]);
+        bench.pass(secs(1));
+        for id in ["a", "s2"] {
+            let _ = bench.heartbeat(id);
+        }
+    }
+    assert_eq!(bench.ids(), ["a"]);
+    assert_eq!(bench.group.last_rebalance().unwrap().cause, Cause::SyncsMissing(1));
 }
 
 #[test]

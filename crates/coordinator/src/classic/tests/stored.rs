@@ -74,6 +74,9 @@ fn all_protocols_are_remembered() {
 fn a_group_over_its_limit_joins_anew() {
     let bench = Bench::stable(&["a", "b", "c"]);
     let stored = bench.stored.last().cloned().unwrap();
+    let settings = Arc::new(ClassicSettings { group_size_max: 3, ..ClassicSettings::default() });
+    let (group, _) = ClassicGroup::restore(stored.clone(), settings, secs(0)).unwrap();
+    assert_eq!(group.state(), State::Stable, "it has as many as it may have");
     let settings = Arc::new(ClassicSettings { group_size_max: 2, ..ClassicSettings::default() });
     let (group, effects) = ClassicGroup::restore(stored, settings, secs(0)).unwrap();
     assert_eq!(effects, ClassicEffects::default());
