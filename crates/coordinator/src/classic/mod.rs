@@ -14,8 +14,9 @@
 //! | `joining` | joins: new members, known members, static members that come back |
 //! | `rebalance` | from the first join of a rebalance to the next generation |
 //! | `syncing` | the leader's assignments, and members that do not ask for theirs |
-//! | `sessions` | when members' sessions end |
-//! | `steps` | heartbeats, commits, leaving, and the passing of time |
+//! | `leaving` | members that leave |
+//! | `heartbeats` | heartbeats, and commits, which count as such |
+//! | `deadlines`, `sessions` | the passing of time; when members' sessions end |
 //! | `stored` | what survives a restart |
 //! | `describe` | what others are told of the group, deletion, closing |
 //! | `memory` | how much memory a group holds |
@@ -28,7 +29,7 @@
 //!   steps: also those that come with no change wait for the changes of the steps before.
 //! - Where there are members, one of them is the leader.
 //! - After a tick no deadline is in the past.
-//! - A step takes at most n log n time for n members; a heartbeat takes log n.
+//! - A step takes at most n log n time for n members and their protocols; a heartbeat takes log n.
 //!
 //! Where this differs from Kafka:
 //! - A join or sync that is sent again while the first waits: Kafka never answers the first, which here is
@@ -38,15 +39,20 @@
 //!   incompatible, and no unchanged join a change.
 //! - A static member that was replaced before it had synced: Kafka waits for the sync of the old one in vain and
 //!   then rebalances; here the new one owes it.
-//! - A limit on ids that were given out and not joined with, and the last retry of a rebalance that nobody joins is
-//!   at least 100 ms away.
+//! - The wait for the first members is longer only for members that came in it: Kafka forgets to forget those of an
+//!   earlier wait.
+//! - Ids that were given out and not joined with are limited, and a rebalance that nobody joins is tried again after
+//!   100 ms at the earliest.
 //! - Where Kafka takes any one, which the order in a hash map decides, this takes the first in the order of ids or
 //!   names: the next leader, and the protocol if several have most votes.
 #![doc = include_str!("states.md")]
 
 mod answers;
+mod deadlines;
 mod describe;
+mod heartbeats;
 mod joining;
+mod leaving;
 mod member;
 mod members;
 mod memory;
@@ -55,7 +61,6 @@ mod refusal;
 mod requests;
 mod sessions;
 mod settings;
-mod steps;
 mod stored;
 mod syncing;
 #[cfg(test)]

@@ -105,8 +105,10 @@ impl World {
         }
         self.bench.pass(secs(1));
         self.bench.answers.retain(|token, _| {
-            let waits = |own: &Dutiful| matches!(own.stage, Stage::Joining(own) | Stage::Syncing(own) if own == *token);
-            self.dutiful.iter().any(waits)
+            self.dutiful.iter().any(|own| match own.stage {
+                Stage::Joining(waits) | Stage::Syncing(waits) => waits == *token,
+                _ => false,
+            })
         });
     }
 

@@ -4,7 +4,7 @@
 //! - Each request is answered once, and in the end, when nothing comes any more and time passes.
 //! - Generations count up, and one is current: whoever is let into a generation is told of the same protocol and the
 //!   same leader (or of who took the leader's place with its instance id).
-//! - Each member of a generation is assigned exactly what the leader of that generation gave it, through restarts too.
+//! - Each member of a generation is assigned exactly what its leader gave it, through restarts too.
 //! - After a restart each session begins anew.
 //! - After a tick no deadline is in the past; when inputs stop, the group becomes empty and has no deadlines.
 //!

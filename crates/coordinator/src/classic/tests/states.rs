@@ -15,8 +15,9 @@ const HEAD: &str = "\
 
 What comes of each event in each state: what the request is answered, whether the group is stored, and the state it
 is in then, where that is another. The group has a leader, a follower and a static member; in `PreparingRebalance`
-a new member has joined and the others have not; in `Empty` all have left. Other rebalances than the first of a group
-are shown: in that one, `PreparingRebalance` lasts for `group.initial.rebalance.delay.ms` whoever has joined.
+a new member has joined and the others have not; in `Empty` all have left. What is not shown: in the first rebalance
+of a group that was empty, `PreparingRebalance` lasts for `group.initial.rebalance.delay.ms`, whoever has joined, and
+longer while members come.
 
 ";
 
