@@ -6,6 +6,7 @@
 //! | [`effects`] | what a step wants done: changes to make durable, and then answers to give |
 //! | [`assignor`] | who of a group is to have which partitions |
 //! | [`consumer`] | consumer groups of the new protocol (KIP-848) |
+//! | [`classic`] | groups in which a member assigns the work: JoinGroup, SyncGroup, Heartbeat, LeaveGroup |
 //!
 //! Architecture invariants: no I/O, no clock, no randomness, nothing async. Requests, time and fresh member ids
 //! come in as arguments, effects go out; the same inputs give the same effects. This crate knows nothing of
@@ -14,6 +15,7 @@
 
 pub mod assignor;
 pub mod consumer;
+pub mod classic;
 pub mod effects;
 pub mod ids;
 
