@@ -57,7 +57,7 @@ async fn what_follows_a_read_is_there_before_it_is_asked_for() {
     for size in [100_000, 700_000] {
         let dir = dir.path().join(size.to_string());
         fs::create_dir(&dir).unwrap();
-        let (mut store, log) = filled(&dir, 30, size).await;
+        let (store, log) = filled(&dir, 30, size).await;
         let two = 2 * size + 1000;
         assert!(log.read_now(from(0, two)).unwrap().is_none(), "nothing was read yet");
         assert!(log.read(from(0, two)).await.unwrap().bytes() > size);
@@ -72,7 +72,7 @@ async fn what_follows_a_read_is_there_before_it_is_asked_for() {
 #[tokio::test]
 async fn damage_ahead_is_told_to_who_reads_it() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut store, log) = filled(dir.path(), 10, 100_000).await;
+    let (store, log) = filled(dir.path(), 10, 100_000).await;
     let mut bytes = fs::read(first_segment(dir.path())).unwrap();
     bytes[350_000] ^= 1;
     fs::write(first_segment(dir.path()), bytes).unwrap();

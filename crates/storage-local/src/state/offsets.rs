@@ -52,13 +52,13 @@ pub(super) fn read(db: &Connection, group: &str, keys: &[OffsetKey]) -> Result<V
         "SELECT offset, leader_epoch, metadata, committed_at, expires_at FROM group_offsets
          WHERE group_number = ?1 AND topic_number = ?2 AND partition_index = ?3",
     )?;
-    let mut topic: Option<(TopicId, Option<(i64, Arc<str>)>)> = None;
+    let (mut last, mut topic): (Option<TopicId>, Option<(i64, Arc<str>)>) = (None, None);
     let mut found = Vec::new();
     for key in keys {
-        if topic.as_ref().is_none_or(|(id, _)| *id != key.topic) {
-            topic = Some((key.topic, topic_named(db, key.topic)?));
+        if last != Some(key.topic) {
+            (last, topic) = (Some(key.topic), topic_named(db, key.topic)?);
         }
-        let Some((_, Some((number, name)))) = &topic else { continue };
+        let Some((number, name)) = &topic else { continue };
         let mut rows = select.query(params![group, number, key.partition.0])?;
         if let Some(row) = rows.next()? {
             found.push(offset_row(*key, name.clone(), row, 0)?);

@@ -16,7 +16,7 @@ use crate::{
 /// # Panics
 /// Where the store breaks a promise.
 pub async fn groups<S: GroupStore + OffsetStore>(store: &S) {
-    assert_eq!(snapshot(store).await, Snapshot::default(), "a new store is empty");
+    assert_eq!(group_snapshot(store).await, GroupSnapshot::default(), "a new store is empty");
     assert_eq!(store.load_group("none").await.unwrap(), None);
     groups_are_loaded_with_their_members(store).await;
     changes_take_effect_in_their_order(store).await;
@@ -26,21 +26,24 @@ pub async fn groups<S: GroupStore + OffsetStore>(store: &S) {
     clear(store).await;
     offsets::offsets(store).await;
     clear(store).await;
-    assert_eq!(snapshot(store).await, Snapshot::default(), "something was left behind");
+    assert_eq!(group_snapshot(store).await, GroupSnapshot::default(), "something was left behind");
 }
 
-/// All that a store holds.
+/// All that a store of groups holds.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Snapshot {
+pub struct GroupSnapshot {
     list: Vec<GroupListing>,
     with_members: Vec<StoredGroup>,
     rows: Vec<StoredGroup>,
     offsets: Vec<(Arc<str>, Vec<OffsetRow>)>,
 }
 
-/// Reads all, in pages of different sizes.
-pub(super) async fn snapshot<S: GroupStore + OffsetStore>(store: &S) -> Snapshot {
-    let mut snapshot = Snapshot::default();
+/// Reads all, in pages of different sizes, and checks that the reads agree with each other.
+///
+/// # Panics
+/// Where they do not.
+pub async fn group_snapshot<S: GroupStore + OffsetStore>(store: &S) -> GroupSnapshot {
+    let mut snapshot = GroupSnapshot::default();
     let mut after: Option<Arc<str>> = None;
     loop {
         let page = store.list_groups(after.as_deref(), 3).await.unwrap();
@@ -137,7 +140,7 @@ async fn groups_are_loaded_with_their_members<S: GroupStore + OffsetStore>(store
         expected.push(StoredGroup { row, members: (0..3).map(|number| member_of(id, number)).collect() });
     }
     store.change_groups(vec![GroupChange::PutGroup(group("lonely", 1))]).await.unwrap();
-    let found = snapshot(store).await;
+    let found = group_snapshot(store).await;
     assert_eq!(found.with_members, expected);
     assert_eq!(found.list.len(), ids.len() + 1);
     assert_eq!(store.load_groups(Some("a"), 1).await.unwrap(), expected[3..4]);
@@ -211,7 +214,7 @@ async fn a_refused_call_changes_nothing<S: GroupStore + OffsetStore>(store: &S) 
     let put = |id: &str| GroupChange::PutGroup(group(id, 3));
     store.change_groups(vec![put("there"), put_member("there", 1)]).await.unwrap();
     store.commit_offsets("simple", vec![offsets::row(1, 0, 5)]).await.unwrap();
-    let before = snapshot(store).await;
+    let before = group_snapshot(store).await;
     let twice = vec![member_of("there", 1), member_of("there", 1)];
     for refused in [
         put_member("nowhere", 1),
@@ -233,17 +236,17 @@ async fn a_refused_call_changes_nothing<S: GroupStore + OffsetStore>(store: &S) 
             assert!(store.load_group(id).await.unwrap().is_some(), "{id} was lost with its neighbour");
             store.change_groups(vec![GroupChange::DeleteGroup { group: id.into() }]).await.unwrap();
         }
-        assert_eq!(snapshot(store).await, before);
+        assert_eq!(group_snapshot(store).await, before);
     }
     let deleted = GroupChange::DeleteGroup { group: "there".into() };
     assert_refused(&store.change_groups(vec![deleted, put_member("there", 2)]).await);
-    assert_eq!(snapshot(store).await, before);
+    assert_eq!(group_snapshot(store).await, before);
     clear(store).await;
 }
 
 async fn offsets_outlive_the_row<S: GroupStore + OffsetStore>(store: &S) {
     let listed = async || -> Vec<(String, Option<GroupKind>)> {
-        let list = snapshot(store).await.list;
+        let list = group_snapshot(store).await.list;
         list.iter().map(|listing| (listing.id.to_string(), listing.kind)).collect()
     };
     let named = |kind| vec![("group".to_owned(), kind)];

@@ -16,7 +16,7 @@ mod reopening;
 mod topics;
 
 pub use self::{
-    groups::groups,
+    groups::{GroupSnapshot, group_snapshot, groups},
     harness::{bytes, read, topic},
     logs::logs,
     reopening::reopening,

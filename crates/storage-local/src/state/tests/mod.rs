@@ -1,6 +1,7 @@
 //! The state database over real files.
 
 mod groups;
+mod model;
 
 use std::{
     collections::{BTreeSet, HashSet},
