@@ -11,8 +11,8 @@ use std::{
 
 use ottla_records::{LeaderEpoch, ProducerId, TopicId};
 use ottla_storage::{
-    Clock, CreateTopicError, NewTopic, Random, Storage, StorageError, TopicRow, TopicState, TopicStore,
-    TopicStoreError,
+    Clock, CreateTopicError, NewTopic, Random, StateStoreError, Storage, StorageError, TopicRow, TopicState,
+    TopicStore,
 };
 use parking_lot::RwLock;
 use thiserror::Error;
@@ -133,7 +133,7 @@ pub enum CreateError {
     Setting(#[from] SettingError),
     /// Storage failed.
     #[error(transparent)]
-    Store(#[from] TopicStoreError),
+    Store(#[from] StateStoreError),
 }
 
 /// Why a topic was not deleted.
@@ -147,7 +147,7 @@ pub enum DeleteError {
     SwitchedOff,
     /// Storage failed.
     #[error(transparent)]
-    Store(#[from] TopicStoreError),
+    Store(#[from] StateStoreError),
     /// Storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -158,7 +158,7 @@ pub enum DeleteError {
 pub enum StartError {
     /// The state could not be read.
     #[error(transparent)]
-    Store(#[from] TopicStoreError),
+    Store(#[from] StateStoreError),
     /// A deleted topic's log could not be removed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -379,7 +379,7 @@ impl<S: Storage> Broker<S> {
     ///
     /// # Errors
     /// Where no block of ids could be made durable.
-    pub async fn next_producer_id(&self) -> Result<ProducerId, TopicStoreError> {
+    pub async fn next_producer_id(&self) -> Result<ProducerId, StateStoreError> {
         let mut ids = self.producer_ids.lock().await;
         if ids.1 == 0 {
             let block = self.storage.topics().reserve_producer_ids(PRODUCER_ID_BLOCK).await?;

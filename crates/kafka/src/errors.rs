@@ -3,7 +3,7 @@
 use ottla_engine::{CreateError, DeleteError, ProduceError};
 use ottla_protocol::ErrorCode;
 use ottla_records::{BatchError, RecordFault};
-use ottla_storage::{AppendError, ReadError, StorageError, TopicStoreError};
+use ottla_storage::{AppendError, ReadError, StateStoreError, StorageError};
 
 pub(crate) fn produce(error: &ProduceError) -> ErrorCode {
     match error {
@@ -86,11 +86,11 @@ pub(crate) fn delete(error: &DeleteError) -> ErrorCode {
     }
 }
 
-pub(crate) fn store(error: &TopicStoreError) -> ErrorCode {
+pub(crate) fn store(error: &StateStoreError) -> ErrorCode {
     match error {
-        TopicStoreError::DiskFull | TopicStoreError::Failed(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        StateStoreError::DiskFull | StateStoreError::Failed(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         // It would be refused again, and clients retry the error of storage.
-        TopicStoreError::Refused(_) => ErrorCode::UNKNOWN_SERVER_ERROR,
+        StateStoreError::Refused(_) => ErrorCode::UNKNOWN_SERVER_ERROR,
     }
 }
 

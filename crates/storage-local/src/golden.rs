@@ -130,7 +130,8 @@ fn the_indexes_of_segments() {
     assert_eq!(parse_name(Path::new("00000000000000000012.index")), Some((Offset(12), Part::Index)));
 }
 
-/// SQLite writes its pages as it likes; what must not change is the schema that it wrote down.
+/// SQLite writes its pages as it likes; what must not change is the schema that it wrote down, which an older one
+/// is brought up to.
 #[test]
 fn the_state_database() {
     let schema = |path: &Path| -> Vec<(String, String)> {
@@ -138,12 +139,18 @@ fn the_state_database() {
         let mut rows = db.prepare("SELECT name, coalesce(sql, '') FROM sqlite_schema ORDER BY name").unwrap();
         rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().collect::<Result<_, _>>().unwrap()
     };
+    let open = |path: &Path| StateDb::open(path, Arc::new(|fault: &str| panic!("{fault}"))).unwrap().close();
     let dir = tempfile::tempdir().unwrap();
-    let (old, new) = (dir.path().join("old.db"), dir.path().join("new.db"));
-    fs::copy(golden("state.db"), &old).unwrap();
-    StateDb::open(&new, Arc::new(|fault: &str| panic!("{fault}"))).unwrap().close();
-    assert_eq!(schema(&old), schema(&new));
-    let disk = RealDisk::new(false);
-    assert!(disk.file_len(&old).unwrap() > 0);
-    assert_eq!(StateDb::check(&old).unwrap(), []);
+    let [first, second, new] = ["v1.db", "v2.db", "new.db"].map(|name| dir.path().join(name));
+    fs::copy(golden("state.db"), &first).unwrap();
+    fs::copy(golden("../v2/state.db"), &second).unwrap();
+    open(&new);
+    assert_eq!(schema(&second), schema(&new));
+    assert_ne!(schema(&first), schema(&new));
+    open(&first);
+    assert_eq!(schema(&first), schema(&new));
+    for path in [&first, &second] {
+        assert!(RealDisk::new(false).file_len(path).unwrap() > 0);
+        assert_eq!(StateDb::check(path).unwrap(), []);
+    }
 }

@@ -131,8 +131,13 @@ impl Storage for LocalStorage {
     type Log = LocalLog;
     type Appender = LocalAppender;
     type Topics = StateDb;
+    type Groups = StateDb;
 
     fn topics(&self) -> &StateDb {
+        &self.state
+    }
+
+    fn groups(&self) -> &StateDb {
         &self.state
     }
 

@@ -1,8 +1,13 @@
-//! A data directory that version 1 of each format has written, `tests/golden/v1`: it opens, it reads as it did,
-//! and it is shown as it was. Byte for byte, the formats are compared in `src/golden.rs`.
+//! Data directories that earlier versions of the formats have written: they open, they read as they did, and they
+//! are shown as they were. Byte for byte, the formats are compared in `src/golden.rs`.
 //!
-//! A change of a format gets a directory of its own beside it, which this writes:
-//! `OTTLA_GOLDEN=tests/golden/v2 cargo test -p ottla-storage-local --test golden -- --ignored`
+//! | in `tests/golden` | what is new there |
+//! |---|---|
+//! | `v1` | version 1 of each format |
+//! | `v2` | version 2 of the state database, with groups and committed offsets |
+//!
+//! A change of a format gets a directory of its own beside them, which this writes:
+//! `OTTLA_GOLDEN=tests/golden/v3 cargo test -p ottla-storage-local --test golden -- --ignored`
 
 mod fixture;
 
@@ -16,9 +21,13 @@ use std::{
 use bytes::Bytes;
 use fixture::{Writer, copy, read, try_open_with};
 use ottla_records::{
-    BatchBuilder, LogId, NewRecord, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs, TopicId,
+    BatchBuilder, LeaderEpoch, LogId, NewRecord, Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence,
+    TimestampMs, TopicId,
 };
-use ottla_storage::{Log, LogSettings, NewTopic, Storage, TopicState, TopicStore};
+use ottla_storage::{
+    GroupChange, GroupKind, GroupRow, GroupStore, Log, LogSettings, MemberRow, NewTopic, OffsetKey,
+    OffsetRow, OffsetStore, Storage, StoredGroup, TopicState, TopicStore,
+};
 use ottla_storage_local::{LocalStorage, Options, inspect};
 
 /// Batches of the first partition. The second has as many, of which retention has taken the oldest.
@@ -79,14 +88,23 @@ fn push(builder: &mut BatchBuilder, log: LogId, number: i64) {
     }
 }
 
+const VERSIONS: [&str; 2] = ["v1", "v2"];
+
 #[tokio::test]
-async fn what_version_1_has_written_is_read() {
-    let dir = tempfile::tempdir().unwrap();
-    copy(&golden().join("v1"), dir.path());
-    let summary = inspect::check(dir.path(), &mut |problem| panic!("{problem}")).unwrap();
+async fn what_earlier_versions_have_written_is_read() {
+    for version in VERSIONS {
+        let dir = tempfile::tempdir().unwrap();
+        copy(&golden().join(version), dir.path());
+        check_logs(dir.path()).await;
+        check_groups(dir.path(), version).await;
+    }
+}
+
+async fn check_logs(dir: &Path) {
+    let summary = inspect::check(dir, &mut |problem| panic!("{problem}")).unwrap();
     assert!(summary.replayed > 0 && summary.segments > 4, "{summary}");
 
-    let store = open(dir.path());
+    let store = open(dir);
     let topics = store.topics().load().await.unwrap();
     let [topic] = topics.as_slice() else { panic!("{topics:?}") };
     assert_eq!((topic.name.as_str(), topic.id, topic.state), ("orders", TopicId([7; 16]), TopicState::Live));
@@ -115,13 +133,70 @@ async fn what_version_1_has_written_is_read() {
     store.close().await.unwrap();
 }
 
+/// Groups and offsets, of which version 1 had none.
+async fn check_groups(dir: &Path, version: &str) {
+    let store = open(dir);
+    let groups = store.groups();
+    let listed = groups.list_groups(None, 10).await.unwrap();
+    if version == "v1" {
+        assert_eq!(listed, []);
+    } else {
+        let ids: Vec<_> = listed.iter().map(|listing| (&*listing.id, listing.kind)).collect();
+        assert_eq!(ids, [("simple", None), ("workers", Some(GroupKind::Classic))]);
+        let group = groups.load_group("workers").await.unwrap().unwrap();
+        assert_eq!(group, StoredGroup { row: group_row(), members: vec![member_row()] });
+        let page = groups.read_offset_page("workers", None, 10).await.unwrap();
+        assert_eq!(page.rows, [offset_row(0, 40), offset_row(1, 44)]);
+        let page = groups.read_offset_page("simple", None, 10).await.unwrap();
+        assert_eq!(page.rows, [offset_row(1, 7)]);
+    }
+    groups.commit_offsets("another", vec![offset_row(0, 1)]).await.unwrap();
+    assert_eq!(groups.list_groups(None, 10).await.unwrap().len(), listed.len() + 1);
+    store.close().await.unwrap();
+}
+
+fn group_row() -> GroupRow {
+    GroupRow {
+        id: "workers".into(),
+        kind: GroupKind::Classic,
+        epoch: 12,
+        protocol_type: "consumer".into(),
+        state: Bytes::from_static(b"the state of a group"),
+        empty_since: Some(TimestampMs(1_760_000_000_000)),
+    }
+}
+
+fn member_row() -> MemberRow {
+    MemberRow {
+        member_id: "worker-1-8d7f".into(),
+        instance_id: Some("worker-1".into()),
+        client_id: "worker".into(),
+        client_host: "/127.0.0.1".into(),
+        state: Bytes::from_static(b"the state of a member"),
+    }
+}
+
+fn offset_row(partition: i32, offset: i64) -> OffsetRow {
+    OffsetRow {
+        key: OffsetKey { topic: TopicId([7; 16]), partition: PartitionIndex(partition) },
+        topic_name: "orders".into(),
+        offset: Offset(offset),
+        leader_epoch: if partition == 0 { LeaderEpoch::NONE } else { LeaderEpoch(0) },
+        metadata: if partition == 0 { String::new() } else { "a remark".into() },
+        committed_at: TimestampMs(1_760_000_000_000 + offset),
+        expires_at: (partition == 1).then_some(TimestampMs(1_770_000_000_000)),
+    }
+}
+
 #[test]
 fn it_is_shown_as_it_was() {
-    let mut shown = Vec::new();
-    inspect::dump(&golden().join("v1"), &mut shown).unwrap();
-    let shown = String::from_utf8(shown).unwrap().replace(golden().to_str().unwrap(), "");
-    let expected = fs::read_to_string(golden().join("v1.txt")).unwrap();
-    assert!(shown == expected, "it is shown in another way:\n{shown}");
+    for version in VERSIONS {
+        let mut shown = Vec::new();
+        inspect::dump(&golden().join(version), &mut shown).unwrap();
+        let shown = String::from_utf8(shown).unwrap().replace(golden().to_str().unwrap(), "");
+        let expected = fs::read_to_string(golden().join(format!("{version}.txt"))).unwrap();
+        assert!(shown == expected, "{version} is shown in another way:\n{shown}");
+    }
 }
 
 #[tokio::test]
@@ -140,6 +215,10 @@ async fn write_another() {
     store.topics().create(topic).await.unwrap();
     store.topics().cluster_id("golden-cluster").await.unwrap();
     store.topics().reserve_producer_ids(1000).await.unwrap();
+    let member = GroupChange::PutMember { group: "workers".into(), member: member_row() };
+    store.groups().change_groups(vec![GroupChange::PutGroup(group_row()), member]).await.unwrap();
+    store.groups().commit_offsets("workers", vec![offset_row(0, 40), offset_row(1, 44)]).await.unwrap();
+    store.groups().commit_offsets("simple", vec![offset_row(1, 7)]).await.unwrap();
     let logs = [LogId(1), LogId(2)].map(|id| store.open_log(id, settings(id)));
     let mut writer = Writer::new(&store);
     for number in 0..BATCHES {

@@ -43,12 +43,20 @@ async fn a_whole_directory_passes_and_nothing_is_changed() {
     let before = contents(dir.path());
     let (summary, problems) = checked(dir.path());
     assert_eq!(problems, []);
-    assert!(summary.topics == 1 && summary.segments >= 4 && summary.replayed > 0, "{summary:?}");
+    assert!(
+        summary.topics == 1 && summary.groups == 2 && summary.segments >= 4 && summary.replayed > 0,
+        "{summary:?}"
+    );
     let shown = dumped(dir.path());
     for part in [
         "data directory, not in use",
         "cluster_id=a-cluster",
         "topic name=\"orders\" id=CQkJCQkJCQkJCQkJCQkJCQ state=live logs=1,2 segment.bytes=\"65536\"",
+        "  group id=\"simple\" kind=none\n    offset topic=\"orders\" topic_id=CQkJCQkJCQkJCQkJCQkJCQ partition=1 \
+         offset=42 leader_epoch=0 committed_at=1700000000000 expires_at=none metadata=\"a remark\"\n",
+        "  group id=\"workers\" kind=consumer epoch=5 protocol_type=\"consumer\" empty_since=none state_size=5\n",
+        "    member id=\"member-1\" instance_id=\"instance-1\" client_id=\"client\" client_host=\"/127.0.0.1\" \
+         state_size=10\n",
         "log=1 log_start=0 flushed_end=300 active=",
         "producer_id=7 producer_epoch=0",
         "/00000000000000000000.log: segment, ",
@@ -112,6 +120,9 @@ fn damages() -> Vec<(&'static str, Damage, Impact)> {
     fn active(dir: &Path, suffix: &str) -> PathBuf {
         files_of(dir, FIRST, suffix).pop().unwrap()
     }
+    fn shell(dir: &Path, sql: &str) {
+        rusqlite::Connection::open(dir.join("state.db")).unwrap().execute_batch(sql).unwrap();
+    }
     fn cut(path: &Path, by: u64) {
         let file = fs::OpenOptions::new().write(true).open(path).unwrap();
         let len = file.metadata().unwrap().len();
@@ -155,6 +166,24 @@ fn damages() -> Vec<(&'static str, Damage, Impact)> {
             "a zeroed state database",
             |dir| fs::write(dir.join("state.db"), [0; 8192]).unwrap(),
             Impact::RefusesStart,
+        ),
+        (
+            "a member of no group",
+            |dir| {
+                shell(dir, "DELETE FROM groups WHERE id = 'workers'");
+                shell(dir, "DELETE FROM group_offsets WHERE group_number NOT IN (SELECT number FROM groups)");
+            },
+            Impact::Unused,
+        ),
+        (
+            "offsets of a topic that is gone",
+            |dir| shell(dir, "UPDATE offset_topics SET id = randomblob(16)"),
+            Impact::Unused,
+        ),
+        (
+            "an offset of no partition",
+            |dir| shell(dir, "UPDATE group_offsets SET partition_index = 2"),
+            Impact::Unused,
         ),
         ("a stranger", |dir| fs::write(dir.join("logs/1/notes.txt"), "x").unwrap(), Impact::Unused),
         ("an unknown log", |dir| fs::create_dir(dir.join("logs/77")).unwrap(), Impact::Unused),

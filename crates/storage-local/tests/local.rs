@@ -96,6 +96,14 @@ async fn topics_conform() {
 }
 
 #[tokio::test]
+async fn groups_conform() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    timeout(PATIENCE, conformance::groups(store.groups())).await.unwrap();
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn logs_conform() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

@@ -20,7 +20,7 @@ use ottla_records::{
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{DiskFile, TopicStore};
+use crate::{DiskFile, GroupStore, OffsetStore, TopicStore};
 
 /// The settings of a topic that its logs act on.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -380,9 +380,14 @@ pub trait Storage: Send + Sync + 'static {
     type Appender: Appender<Log = Self::Log>;
     /// Topics and their settings.
     type Topics: TopicStore;
+    /// Groups, their members and committed offsets.
+    type Groups: GroupStore + OffsetStore;
 
-    /// The small state.
+    /// The small state of topics.
     fn topics(&self) -> &Self::Topics;
+
+    /// The small state of groups.
+    fn groups(&self) -> &Self::Groups;
 
     /// The leader epoch in which this life of the broker writes.
     fn leader_epoch(&self) -> LeaderEpoch;

@@ -5,10 +5,12 @@
 //! architecture page: its row is committed before its first record is written; a deletion marks the row first
 //! ([`TopicState::Deleting`]), and the row goes only once nothing on disk names its logs any more.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc};
+use std::{collections::BTreeMap, future::Future};
 
 use ottla_records::{LogId, ProducerId, TopicId};
 use thiserror::Error;
+
+use crate::StateStoreError;
 
 /// Where a topic stands between its creation and its end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,21 +58,7 @@ pub enum CreateTopicError {
     Exists(String),
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] TopicStoreError),
-}
-
-/// Why the store of small state could not answer.
-#[derive(Clone, Debug, Error)]
-pub enum TopicStoreError {
-    /// The disk is full; nothing was changed.
-    #[error("the disk of the data directory is full; nothing was changed")]
-    DiskFull,
-    /// This request could not be done; nothing was changed, and others go on.
-    #[error("the state database refused the request, and nothing was changed: {0}")]
-    Refused(Arc<str>),
-    /// The store has stopped after a fault, or is shutting down.
-    #[error("the state database has stopped: {0}")]
-    Failed(Arc<str>),
+    Store(#[from] StateStoreError),
 }
 
 /// Producer ids that nobody else will be given, durable before this is returned.
@@ -85,25 +73,25 @@ pub struct ProducerIdBlock {
 /// The store of topics.
 pub trait TopicStore: Send + Sync + 'static {
     /// All topics, live or not, in no particular order.
-    fn load(&self) -> impl Future<Output = Result<Vec<TopicRow>, TopicStoreError>> + Send;
+    fn load(&self) -> impl Future<Output = Result<Vec<TopicRow>, StateStoreError>> + Send;
 
     /// Stores a new topic, and gives its partitions log ids that no log ever had.
     fn create(&self, topic: NewTopic) -> impl Future<Output = Result<TopicRow, CreateTopicError>> + Send;
 
     /// Marks a live topic as deleted: its name is free from now on. Returns whether it was live.
-    fn mark_deleting(&self, id: TopicId) -> impl Future<Output = Result<bool, TopicStoreError>> + Send;
+    fn mark_deleting(&self, id: TopicId) -> impl Future<Output = Result<bool, StateStoreError>> + Send;
 
     /// Drops the row of a topic that was marked. The storage that holds its logs does that by itself, once
     /// nothing names them any more; whoever deletes a topic calls [`mark_deleting`](Self::mark_deleting) and
     /// then [`Storage::delete_log`](crate::Storage::delete_log) for each log.
-    fn drop_deleted(&self, id: TopicId) -> impl Future<Output = Result<(), TopicStoreError>> + Send;
+    fn drop_deleted(&self, id: TopicId) -> impl Future<Output = Result<(), StateStoreError>> + Send;
 
     /// Sets aside `count` producer ids.
     fn reserve_producer_ids(
         &self,
         count: u32,
-    ) -> impl Future<Output = Result<ProducerIdBlock, TopicStoreError>> + Send;
+    ) -> impl Future<Output = Result<ProducerIdBlock, StateStoreError>> + Send;
 
     /// The cluster id: the one stored, or else `proposed`, which is stored now.
-    fn cluster_id(&self, proposed: &str) -> impl Future<Output = Result<String, TopicStoreError>> + Send;
+    fn cluster_id(&self, proposed: &str) -> impl Future<Output = Result<String, StateStoreError>> + Send;
 }

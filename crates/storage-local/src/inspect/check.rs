@@ -90,6 +90,8 @@ impl fmt::Display for Problem {
 pub struct Summary {
     /// Topics in the state database.
     pub topics: u64,
+    /// Groups in it, those included in whose name there are only offsets.
+    pub groups: u64,
     /// Segments read.
     pub segments: u64,
     /// Batches in them.
@@ -106,11 +108,11 @@ pub struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { topics, segments, batches, bytes, replayed, problems, refuses_start } = self;
+        let Self { topics, groups, segments, batches, bytes, replayed, problems, refuses_start } = self;
         write!(
             f,
-            "read {topics} topics, {segments} segments with {batches} batches in {bytes} bytes, and {replayed} \
-             entries of the write-ahead log: "
+            "read {topics} topics, {groups} groups, {segments} segments with {batches} batches in {bytes} bytes, and \
+             {replayed} entries of the write-ahead log: "
         )?;
         match (problems, refuses_start) {
             (0, _) => f.write_str("all is well"),
@@ -175,14 +177,18 @@ impl Check<'_> {
         let contents = match Look::open(&path) {
             Ok(look) => {
                 for problem in look.problems() {
-                    let what = format!("{problem}; restore the data directory from a backup");
-                    self.refuses(&path, None, what);
+                    if problem.is_unused {
+                        self.problem(&Problem::new(&path, None, problem.what, Impact::Unused));
+                    } else {
+                        let what = format!("{problem}; restore the data directory from a backup");
+                        self.refuses(&path, None, what);
+                    }
                 }
-                look.contents()
+                look.contents().and_then(|contents| Ok((contents, look.count_groups()?)))
             }
             Err(error) => Err(error),
         };
-        let contents = match contents {
+        let (contents, groups) = match contents {
             Ok(contents) => contents,
             Err(error @ (StateError::Damaged { .. } | StateError::Foreign { .. })) => {
                 // What is wrong inside was reported already.
@@ -193,6 +199,7 @@ impl Check<'_> {
             }
             Err(error) => return Err(error.into()),
         };
+        self.summary.groups = groups;
         self.summary.topics =
             contents.topics.iter().filter(|topic| topic.state == TopicState::Live).count() as u64;
         let mut intervals = BTreeMap::new();

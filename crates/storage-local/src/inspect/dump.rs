@@ -24,7 +24,7 @@ use crate::{
         index::{OFFSET_ENTRY, TIME_ENTRY, read_offset_entry, read_time_entry},
         walk::{Found, Walk},
     },
-    state::Look,
+    state::{GroupPart, Look},
     wal::{
         format::{FileHeader, FileHeaderError, RecordHeader},
         replay::{LONGEST_FILE, find_later, read_blocks, read_record},
@@ -299,13 +299,19 @@ impl Dump<'_> {
 
     fn state(&mut self, path: &Path) -> Result<(), InspectError> {
         self.line(format_args!("{}: state database", path.display()))?;
-        let contents = Look::open(path)?.contents()?;
+        let look = Look::open(path)?;
+        let contents = look.contents()?;
         self.line(format_args!("  version={}", contents.version))?;
         let cluster = contents.cluster_id.as_deref().unwrap_or("none");
         self.line(format_args!("  cluster_id={cluster}"))?;
         self.line(format_args!("  next_log_id={}", contents.next_log_id))?;
         self.line(format_args!("  next_producer_id={}", contents.next_producer_id))?;
-        contents.topics.iter().try_for_each(|topic| self.line(format_args!("  {}", show::Topic(topic))))
+        contents.topics.iter().try_for_each(|topic| self.line(format_args!("  {}", show::Topic(topic))))?;
+        look.groups(|part| match part {
+            GroupPart::Group(id, row) => self.line(format_args!("  {}", show::Group(id, row))),
+            GroupPart::Member(member) => self.line(format_args!("    {}", show::Member(member))),
+            GroupPart::Offset(offset) => self.line(format_args!("    {}", show::CommittedOffset(offset))),
+        })
     }
 }
 

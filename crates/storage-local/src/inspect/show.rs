@@ -2,8 +2,10 @@
 
 use std::fmt::{self, Display};
 
-use ottla_records::{BatchHeader, TimestampMs, TimestampType};
-use ottla_storage::{ProducerEntry, TopicRow, TopicState};
+use ottla_records::{BatchHeader, LeaderEpoch, TimestampMs, TimestampType};
+use ottla_storage::{
+    GroupKind, GroupRow, MemberRow, OffsetKey, OffsetRow, ProducerEntry, TopicRow, TopicState,
+};
 
 use crate::{
     checkpoint::LogCheckpoint,
@@ -133,6 +135,59 @@ impl Display for Topic<'_> {
         write!(f, "topic name={:?} id={} state={state} logs=", topic.name, topic.id)?;
         list(f, topic.logs.iter().map(ToString::to_string))?;
         topic.settings.iter().try_for_each(|(name, value)| write!(f, " {name}={value:?}"))
+    }
+}
+
+/// A group in the state database, which may have no row of its own.
+pub(super) struct Group<'a>(pub(super) &'a str, pub(super) Option<&'a GroupRow>);
+
+impl Display for Group<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "group id={:?} kind=", self.0)?;
+        let Some(row) = self.1 else { return f.write_str("none") };
+        let kind = match row.kind {
+            GroupKind::Classic => "classic",
+            GroupKind::Consumer => "consumer",
+        };
+        write!(f, "{kind} epoch={} protocol_type={:?} empty_since=", row.epoch, row.protocol_type)?;
+        or_none(f, row.empty_since)?;
+        write!(f, " state_size={}", row.state.len())
+    }
+}
+
+/// A member of a group in the state database.
+pub(super) struct Member<'a>(pub(super) &'a MemberRow);
+
+impl Display for Member<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let member = self.0;
+        write!(f, "member id={:?} instance_id=", member.member_id)?;
+        or_none(f, member.instance_id.as_ref().map(|id| format!("{id:?}")))?;
+        write!(f, " client_id={:?} client_host={:?}", member.client_id, member.client_host)?;
+        write!(f, " state_size={}", member.state.len())
+    }
+}
+
+/// A committed offset in the state database.
+pub(super) struct CommittedOffset<'a>(pub(super) &'a OffsetRow);
+
+impl Display for CommittedOffset<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let row = self.0;
+        let OffsetKey { topic, partition } = row.key;
+        write!(f, "offset topic={:?} topic_id={topic} partition={partition}", row.topic_name)?;
+        write!(f, " offset={} leader_epoch=", row.offset)?;
+        or_none(f, (row.leader_epoch != LeaderEpoch::NONE).then_some(row.leader_epoch))?;
+        write!(f, " committed_at={} expires_at=", row.committed_at)?;
+        or_none(f, row.expires_at)?;
+        write!(f, " metadata={:?}", row.metadata)
+    }
+}
+
+fn or_none(f: &mut fmt::Formatter<'_>, value: Option<impl Display>) -> fmt::Result {
+    match value {
+        None => f.write_str("none"),
+        Some(value) => value.fmt(f),
     }
 }
 

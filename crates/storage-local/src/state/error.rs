@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ottla_storage::TopicStoreError;
+use ottla_storage::StateStoreError;
 use rusqlite::ErrorCode;
 use thiserror::Error;
 
@@ -110,11 +110,11 @@ impl Trouble {
     }
 
     /// What to answer.
-    pub(super) fn answer(&self) -> TopicStoreError {
+    pub(super) fn answer(&self) -> StateStoreError {
         match self {
-            Self::Full => TopicStoreError::DiskFull,
-            Self::Refused(why) => TopicStoreError::Refused(why.as_str().into()),
-            Self::Fatal(why) => TopicStoreError::Failed(why.as_str().into()),
+            Self::Full => StateStoreError::DiskFull,
+            Self::Refused(why) => StateStoreError::Refused(why.as_str().into()),
+            Self::Fatal(why) => StateStoreError::Failed(why.as_str().into()),
         }
     }
 }

@@ -9,16 +9,19 @@ use std::{
     os::unix::{ffi::OsStrExt, fs::DirBuilderExt},
     path::{Path, PathBuf},
     process,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use ottla_storage::TopicRow;
+use ottla_storage::{GroupRow, MemberRow, OffsetRow, TopicRow};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::{
     check::{self, StateProblem},
     error::{StateError, Trouble},
-    schema, topics,
+    groups, offsets, schema, topics,
 };
 
 /// What a state database holds.
@@ -35,6 +38,19 @@ pub(crate) struct Contents {
     /// All topics, by name.
     pub(crate) topics: Vec<TopicRow>,
 }
+
+/// What is shown of groups, one after the other: each group, then its members, then its offsets.
+pub(crate) enum GroupPart<'a> {
+    /// The next group, which may have no row of its own.
+    Group(&'a str, Option<&'a GroupRow>),
+    /// A member of it.
+    Member(&'a MemberRow),
+    /// An offset of it.
+    Offset(&'a OffsetRow),
+}
+
+/// Groups, or offsets of one, that are read at a time.
+const PAGE: usize = 1000;
 
 /// A state database, open for looking only.
 pub(crate) struct Look {
@@ -81,15 +97,80 @@ impl Look {
                 topics,
             })
         });
-        read.map_err(|trouble| match trouble {
+        read.map_err(|trouble| self.failed(trouble))
+    }
+
+    /// Shows all groups with what belongs to them, until `show` fails.
+    pub(crate) fn groups<E: From<StateError>>(
+        &self,
+        mut show: impl FnMut(GroupPart<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.version < 2 {
+            return Ok(());
+        }
+        let db = self.db.unchecked_transaction().map_err(|error| self.failed(error.into()))?;
+        let mut after: Option<Arc<str>> = None;
+        loop {
+            let page = groups::list(&db, after.as_deref(), PAGE).map_err(|trouble| self.failed(trouble))?;
+            for listing in &page {
+                self.group(&db, &listing.id, &mut show)?;
+            }
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.id.clone());
+        }
+    }
+
+    /// How many groups there are, having read them all.
+    pub(crate) fn count_groups(&self) -> Result<u64, StateError> {
+        let mut count = 0;
+        self.groups(|part| -> Result<(), StateError> {
+            count += u64::from(matches!(part, GroupPart::Group(..)));
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
+    fn group<E: From<StateError>>(
+        &self,
+        db: &Connection,
+        id: &str,
+        show: &mut impl FnMut(GroupPart<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let group = groups::load_one(db, id).map_err(|trouble| self.failed(trouble))?;
+        show(GroupPart::Group(id, group.as_ref().map(|group| &group.row)))?;
+        for member in group.iter().flat_map(|group| &group.members) {
+            show(GroupPart::Member(member))?;
+        }
+        let mut from = None;
+        loop {
+            let page = offsets::page(db, id, from, PAGE).map_err(|trouble| self.failed(trouble))?;
+            for row in &page.rows {
+                show(GroupPart::Offset(row))?;
+            }
+            from = page.next;
+            if from.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn failed(&self, trouble: Trouble) -> StateError {
+        match trouble {
             Trouble::Fatal(what) => StateError::Damaged { path: self.path.clone(), what },
             other => StateError::Database { path: self.path.clone(), error: other.to_string() },
-        })
+        }
     }
 
     /// What is wrong with it.
     pub(crate) fn problems(&self) -> Vec<StateProblem> {
-        check::problems(&self.db)
+        let mut problems = check::problems(&self.db, self.version);
+        // What a row must not hold is met by reading it.
+        if let Err(StateError::Damaged { what, .. }) = self.count_groups()
+            && problems.iter().all(|problem| problem.is_unused)
+        {
+            problems.push(StateProblem { what, is_unused: false });
+        }
+        problems
     }
 }
 

@@ -1,6 +1,8 @@
-//! The state database: topics, their settings and partitions, and counters, in embedded SQLite.
+//! The state database: topics with their settings and partitions, groups with their members and committed
+//! offsets, and counters, in embedded SQLite.
 //!
-//! One thread writes; a request is answered once its commit is durable. After an error of the disk, or at
+//! One thread writes, and a request is answered once its commit is durable; another one reads what groups need to
+//! know beside it. After an error of the disk, or at
 //! damage, the database stops for good and says so to the fault handler: what a failed sync has left behind
 //! is not known, so nothing is tried again. A full disk is no such error: the request fails and the next one
 //! may pass.
@@ -10,8 +12,13 @@
 
 mod check;
 mod error;
+mod expiry;
+mod groups;
 mod look;
+mod offsets;
+mod reader;
 mod schema;
+mod stores;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -27,17 +34,18 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use ottla_records::{LogId, TopicId};
-use ottla_storage::{CreateTopicError, NewTopic, ProducerIdBlock, TopicRow, TopicStore, TopicStoreError};
+use ottla_records::LogId;
+use ottla_storage::{StateStoreError, TopicRow};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-pub(crate) use self::look::Look;
+pub(crate) use self::look::{GroupPart, Look};
 pub use self::{check::StateProblem, error::StateError};
 
 use self::{
     error::Trouble,
+    reader::run_reader,
     writer::{Job, Request, Writer, run_checkpointer},
 };
 use crate::faults::{FaultHandler, Faults};
@@ -45,9 +53,15 @@ use crate::faults::{FaultHandler, Faults};
 /// The state database of a data directory.
 pub struct StateDb {
     /// `None` once it is closed.
-    jobs: Mutex<Option<Sender<Box<dyn Job>>>>,
+    queues: Mutex<Option<Queues>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     faults: Faults,
+}
+
+/// The ways to the threads that do what is asked.
+struct Queues {
+    writer: Sender<Box<dyn Job>>,
+    reader: Sender<Box<dyn Job>>,
 }
 
 impl StateDb {
@@ -55,15 +69,16 @@ impl StateDb {
     /// to date. Its directory must exist; the entry of a new file in it is durable when this returns.
     ///
     /// `faults` is called at most once, from a thread of the database: nothing is written any more then, and
-    /// all requests are answered [`TopicStoreError::Failed`].
+    /// all requests are answered [`StateStoreError::Failed`].
     ///
     /// # Errors
     /// See [`StateError`].
     pub fn open(path: &Path, faults: FaultHandler) -> Result<Self, StateError> {
         let db = schema::open(path)?;
-        let second = schema::open_second(path)?;
+        let (second, third) = (schema::open_second(path)?, schema::open_reader(path)?);
         let faults = Faults::new(faults);
         let (jobs, queue) = mpsc::channel();
+        let (reads, read_queue) = mpsc::channel();
         let (checkpointer, wishes) = mpsc::channel();
         let writer = Writer { db, jobs: queue, checkpointer, faults: faults.clone() };
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
@@ -74,8 +89,11 @@ impl StateDb {
         let beside = faults.clone();
         let checkpointer =
             spawn("state-checkpoint", Box::new(move || run_checkpointer(second, &wishes, &beside)))?;
-        let threads = Mutex::new(vec![writer, checkpointer]);
-        Ok(Self { jobs: Mutex::new(Some(jobs)), threads, faults })
+        let beside = faults.clone();
+        let reader = spawn("state-reader", Box::new(move || run_reader(third, &read_queue, &beside)))?;
+        let threads = Mutex::new(vec![writer, checkpointer, reader]);
+        let queues = Mutex::new(Some(Queues { writer: jobs, reader: reads }));
+        Ok(Self { queues, threads, faults })
     }
 
     /// Looks for damage, changing nothing. A broker may be running.
@@ -97,7 +115,7 @@ impl StateDb {
     /// Finishes what was asked, and closes the file. Requests fail from now on. Waits for the threads; not
     /// to be called on a network thread.
     pub fn close(&self) {
-        drop(self.jobs.lock().take());
+        drop(self.queues.lock().take());
         for thread in self.threads.lock().drain(..) {
             // A thread that panicked has said so on its own.
             let _ = thread.join();
@@ -110,52 +128,52 @@ impl StateDb {
         drop(self.request(move |db| topics::log_is_gone(db, log)));
     }
 
-    /// Has the writer do something, and waits until that is durable.
-    fn request<T: Send + 'static>(
+    /// Has the writer do something: now, in the order of the calls. What this returns waits until that is
+    /// durable.
+    fn request<T, W>(
         &self,
-        work: impl FnMut(&Connection) -> Result<T, Trouble> + Send + 'static,
-    ) -> impl Future<Output = Result<T, TopicStoreError>> + Send + 'static {
+        work: W,
+    ) -> impl Future<Output = Result<T, StateStoreError>> + Send + 'static + use<T, W>
+    where
+        T: Send + 'static,
+        W: FnMut(&Connection) -> Result<T, Trouble> + Send + 'static,
+    {
+        self.ask(|queues| &queues.writer, work)
+    }
+
+    /// Has something read from a snapshot of what is durable by now.
+    fn read<T, W>(
+        &self,
+        work: W,
+    ) -> impl Future<Output = Result<T, StateStoreError>> + Send + 'static + use<T, W>
+    where
+        T: Send + 'static,
+        W: FnMut(&Connection) -> Result<T, Trouble> + Send + 'static,
+    {
+        self.ask(|queues| &queues.reader, work)
+    }
+
+    fn ask<T, W>(
+        &self,
+        of: fn(&Queues) -> &Sender<Box<dyn Job>>,
+        work: W,
+    ) -> impl Future<Output = Result<T, StateStoreError>> + Send + 'static + use<T, W>
+    where
+        T: Send + 'static,
+        W: FnMut(&Connection) -> Result<T, Trouble> + Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
-        if let Some(jobs) = self.jobs.lock().as_ref() {
-            // A writer that has ended drops the request, which is an answer.
-            let _ = jobs.send(Box::new(Request { work, result: None, answer }));
+        if let Some(queues) = self.queues.lock().as_ref() {
+            // A thread that has ended drops the request, which is an answer.
+            let _ = of(queues).send(Box::new(Request { work, result: None, answer }));
         }
         let faults = self.faults.clone();
         async move {
             answered.await.unwrap_or_else(|_| {
                 let why = faults.first().unwrap_or_else(|| Arc::from("it was shut down"));
-                Err(TopicStoreError::Failed(why))
+                Err(StateStoreError::Failed(why))
             })
         }
-    }
-}
-
-impl TopicStore for StateDb {
-    async fn load(&self) -> Result<Vec<TopicRow>, TopicStoreError> {
-        self.request(topics::load).await
-    }
-
-    async fn create(&self, topic: NewTopic) -> Result<TopicRow, CreateTopicError> {
-        let name = topic.name.clone();
-        let created = self.request(move |db| topics::create(db, &topic)).await?;
-        created.ok_or(CreateTopicError::Exists(name))
-    }
-
-    async fn mark_deleting(&self, id: TopicId) -> Result<bool, TopicStoreError> {
-        self.request(move |db| topics::mark_deleting(db, id)).await
-    }
-
-    async fn drop_deleted(&self, id: TopicId) -> Result<(), TopicStoreError> {
-        self.request(move |db| topics::drop_deleted(db, id)).await
-    }
-
-    async fn reserve_producer_ids(&self, count: u32) -> Result<ProducerIdBlock, TopicStoreError> {
-        self.request(move |db| topics::reserve_producer_ids(db, count)).await
-    }
-
-    async fn cluster_id(&self, proposed: &str) -> Result<String, TopicStoreError> {
-        let proposed = proposed.to_owned();
-        self.request(move |db| topics::cluster_id(db, &proposed)).await
     }
 }
 

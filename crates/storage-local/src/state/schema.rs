@@ -15,9 +15,14 @@ use super::StateError;
 const APPLICATION_ID: i32 = 0x4f74_746c;
 /// How long a lock of another program, such as a shell that somebody left open, is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Prepared statements that a connection keeps: more than there are.
+const STATEMENTS: usize = 64;
 
 /// The steps from an empty database to the newest format, each one transaction.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [TOPICS, GROUPS];
+
+/// Version 1.
+const TOPICS: &str = "
     CREATE TABLE meta (
         key TEXT NOT NULL PRIMARY KEY,
         value ANY NOT NULL
@@ -46,7 +51,58 @@ const MIGRATIONS: [&str; 1] = ["
     ) STRICT, WITHOUT ROWID;
 
     INSERT INTO meta (key, value) VALUES ('next_log_id', 1), ('next_producer_id', 0);
-"];
+";
+
+/// Version 2. Between these tables there are no foreign keys: they would cost each commit of an offset a second
+/// search for its row, and the check looks for what they would forbid.
+const GROUPS: &str = "
+    CREATE TABLE groups (
+        number INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        kind TEXT CHECK (kind IN ('classic', 'consumer')),
+        epoch INTEGER CHECK (epoch BETWEEN -2147483648 AND 2147483647),
+        protocol_type TEXT,
+        state BLOB,
+        empty_since INTEGER,
+        CHECK ((kind IS NULL) = (epoch IS NULL)),
+        CHECK ((kind IS NULL) = (protocol_type IS NULL)),
+        CHECK ((kind IS NULL) = (state IS NULL))
+    ) STRICT;
+
+    CREATE TABLE group_members (
+        group_number INTEGER NOT NULL,
+        member_id TEXT NOT NULL,
+        instance_id TEXT,
+        client_id TEXT NOT NULL,
+        client_host TEXT NOT NULL,
+        state BLOB NOT NULL,
+        UNIQUE (group_number, member_id)
+    ) STRICT;
+
+    CREATE TABLE offset_topics (
+        number INTEGER PRIMARY KEY,
+        id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+        name TEXT NOT NULL
+    ) STRICT;
+
+    CREATE TABLE group_offsets (
+        group_number INTEGER NOT NULL,
+        topic_number INTEGER NOT NULL,
+        partition_index INTEGER NOT NULL CHECK (partition_index BETWEEN 0 AND 2147483647),
+        offset INTEGER NOT NULL,
+        leader_epoch INTEGER CHECK (leader_epoch BETWEEN -2147483648 AND 2147483647),
+        metadata TEXT NOT NULL,
+        committed_at INTEGER NOT NULL,
+        expires_at INTEGER,
+        PRIMARY KEY (group_number, topic_number, partition_index)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE VIEW committed_offsets AS
+        SELECT groups.id AS group_id, offset_topics.name AS topic, partition_index, offset, leader_epoch, metadata,
+            datetime(committed_at / 1000, 'unixepoch') AS committed_at
+        FROM group_offsets JOIN groups ON groups.number = group_number
+            JOIN offset_topics ON offset_topics.number = topic_number;
+";
 
 /// The newest format version.
 const NEWEST: usize = MIGRATIONS.len();
@@ -76,12 +132,21 @@ pub(super) fn open_second(path: &Path) -> Result<Connection, StateError> {
     Ok(db)
 }
 
+/// Opens another connection, which changes nothing. It may be the last to be closed, and then tidies up as any
+/// other does.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, StateError> {
+    let db = open_second(path)?;
+    db.pragma_update(None, "query_only", true).map_err(|error| StateError::of(path, &error))?;
+    Ok(db)
+}
+
 /// Connects to what SQLite finds under `name`, which is that of the file `path`.
 pub(super) fn connect(name: &Path, path: &Path, flags: OpenFlags) -> Result<Connection, StateError> {
     // Each connection stays on one thread, so SQLite need not lock it.
     let connection = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
     let db = connection.map_err(|error| StateError::of(path, &error))?;
     db.busy_timeout(BUSY_TIMEOUT).map_err(|error| StateError::of(path, &error))?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(db)
 }
 

@@ -1,13 +1,14 @@
 //! The threads of the state database: the writer, to which every request goes, and the one that makes
 //! checkpoints.
 //!
-//! The writer takes all requests that wait and puts them into one transaction, each in a savepoint of its own,
-//! so that they share one sync and one that fails does not spoil its neighbours. Nobody is answered before the
-//! commit has returned.
+//! The writer takes all requests that wait, and those that come while it works on them, and puts them into one
+//! transaction, so that they share one sync. Where one of them is refused, all is done again with each in a
+//! savepoint of its own, so that it does not spoil its neighbours: refusals are rare, and savepoints would cost
+//! every request as much as its own work. Nobody is answered before the commit has returned.
 
 use std::sync::mpsc::{Receiver, Sender};
 
-use ottla_storage::TopicStoreError;
+use ottla_storage::StateStoreError;
 use rusqlite::{Connection, config::DbConfig};
 use tokio::sync::oneshot;
 
@@ -38,7 +39,7 @@ pub(super) trait Job: Send {
 pub(super) struct Request<T, W> {
     pub(super) work: W,
     pub(super) result: Option<Result<T, Trouble>>,
-    pub(super) answer: oneshot::Sender<Result<T, TopicStoreError>>,
+    pub(super) answer: oneshot::Sender<Result<T, StateStoreError>>,
 }
 
 impl<T, W> Job for Request<T, W>
@@ -77,7 +78,8 @@ impl Writer {
         while let Ok(first) = self.jobs.recv() {
             let mut batch = vec![first];
             batch.extend(self.jobs.try_iter().take(BATCH - 1));
-            self.do_batch(&mut batch);
+            let done = self.do_batch(&mut batch);
+            self.end(&mut batch, done);
             if let Some(fault) = self.faults.first() {
                 batch.iter_mut().for_each(|job| job.fail(Trouble::Fatal(fault.to_string())));
             }
@@ -90,46 +92,89 @@ impl Writer {
         close(self.db, &self.faults);
     }
 
-    /// Does all of them or, where the disk is full, those for which there is room.
-    fn do_batch(&self, batch: &mut [Box<dyn Job>]) {
+    /// Does these and what comes meanwhile, all together if possible. What is returned went wrong with all of
+    /// them.
+    fn do_batch(&self, batch: &mut Vec<Box<dyn Job>>) -> Result<(), Trouble> {
         if self.faults.first().is_some() {
-            return;
+            return Ok(());
         }
-        match self.commit(batch) {
-            Ok(()) => {}
+        self.execute("BEGIN IMMEDIATE")?;
+        match self.commit(|| self.all_or_none(batch)) {
+            Err(Trouble::Refused(_) | Trouble::Full) if batch.len() > 1 => self.do_each(batch),
+            done => done,
+        }
+    }
+
+    /// Does all but those that are refused or, where the disk is full, those for which there is room.
+    fn do_each(&self, batch: &mut [Box<dyn Job>]) -> Result<(), Trouble> {
+        self.execute("BEGIN IMMEDIATE")?;
+        match self.commit(|| self.each_for_itself(batch)) {
             Err(Trouble::Full) if batch.len() > 1 => {
-                batch.chunks_mut(1).for_each(|single| self.do_batch(single));
+                for single in batch.chunks_mut(1) {
+                    match self.do_each(single) {
+                        Err(fatal @ Trouble::Fatal(_)) => return Err(fatal),
+                        done => self.end(single, done),
+                    }
+                }
+                Ok(())
             }
+            done => done,
+        }
+    }
+
+    /// Notes what went wrong with all of these.
+    fn end(&self, batch: &mut [Box<dyn Job>], done: Result<(), Trouble>) {
+        match done {
+            Ok(()) => {}
             Err(Trouble::Fatal(error)) => report(&self.faults, &error),
             Err(trouble) => batch.iter_mut().for_each(|job| job.fail(trouble.clone())),
         }
     }
 
-    /// Does the batch in one transaction, which is durable when this returns; none of it where it fails.
-    fn commit(&self, batch: &mut [Box<dyn Job>]) -> Result<(), Trouble> {
-        let done = self.transaction(batch);
+    /// Does something in the transaction that was begun, and ends it. The work is durable when this returns;
+    /// none of it is left where something failed.
+    fn commit(&self, work: impl FnOnce() -> Result<(), Trouble>) -> Result<(), Trouble> {
+        let done = work().and_then(|()| self.execute("COMMIT"));
         // SQLite ends the transaction by itself after some errors.
         if done.is_err() && !self.db.is_autocommit() {
-            self.db.execute_batch("ROLLBACK")?;
+            self.execute("ROLLBACK")?;
         }
         done
     }
 
-    fn transaction(&self, batch: &mut [Box<dyn Job>]) -> Result<(), Trouble> {
-        self.db.execute_batch("BEGIN IMMEDIATE")?;
+    /// Does the requests of the batch and those that come meanwhile.
+    fn all_or_none(&self, batch: &mut Vec<Box<dyn Job>>) -> Result<(), Trouble> {
+        let mut done = 0;
+        loop {
+            for job in batch.iter_mut().skip(done) {
+                job.run(&self.db)?;
+            }
+            done = batch.len();
+            batch.extend(self.jobs.try_iter().take(BATCH - done));
+            if batch.len() == done {
+                return Ok(());
+            }
+        }
+    }
+
+    fn each_for_itself(&self, batch: &mut [Box<dyn Job>]) -> Result<(), Trouble> {
         for job in batch {
-            self.db.execute_batch("SAVEPOINT request")?;
+            self.execute("SAVEPOINT request")?;
             match job.run(&self.db) {
                 Ok(()) => {}
                 Err(refused @ Trouble::Refused(_)) => {
-                    self.db.execute_batch("ROLLBACK TO request")?;
+                    self.execute("ROLLBACK TO request")?;
                     job.fail(refused);
                 }
                 Err(trouble) => return Err(trouble),
             }
-            self.db.execute_batch("RELEASE request")?;
+            self.execute("RELEASE request")?;
         }
-        self.db.execute_batch("COMMIT")?;
+        Ok(())
+    }
+
+    fn execute(&self, sql: &str) -> Result<(), Trouble> {
+        self.db.prepare_cached(sql)?.execute([])?;
         Ok(())
     }
 
@@ -176,13 +221,13 @@ fn frames(db: &Connection, pragma: &str) -> Result<(i64, i64), Trouble> {
     Ok(db.prepare_cached(pragma)?.query_row([], |row| Ok((row.get(1)?, row.get(2)?)))?)
 }
 
-fn report(faults: &Faults, error: &str) {
+pub(super) fn report(faults: &Faults, error: &str) {
     faults.report(&format!("the state database failed: {error}"));
 }
 
 /// Closes a connection. The last one copies the -wal file into the database and removes it, but not after a
 /// fault: what the disk really holds is not known then.
-fn close(db: Connection, faults: &Faults) {
+pub(super) fn close(db: Connection, faults: &Faults) {
     if faults.first().is_some()
         && let Err(error) = db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
     {

@@ -3,11 +3,15 @@
 use ottla_records::{LogId, Offset};
 
 use super::{
+    groups::{fill, group_snapshot},
     harness::{User, batch, batch_of, contents, topic},
     idempotence::assert_out_of_order,
     topics::rows,
 };
-use crate::{AppendError, EpochEnd, Log, LogSettings, Storage, TopicState, TopicStore};
+use crate::{
+    AppendError, EpochEnd, GroupChange, GroupStore, Log, LogSettings, OffsetStore, Storage, TopicState,
+    TopicStore,
+};
 
 /// Checks that what a store has acknowledged is there after it was closed and opened again. `open` opens the
 /// same store each time, which is empty at first; the one before is closed when it is called again.
@@ -37,6 +41,8 @@ pub async fn reopening<S: Storage>(mut open: impl AsyncFnMut() -> S) {
     assert!(store.topics().mark_deleting(deleted.id).await.unwrap());
     store.delete_log(&doomed).await.unwrap();
     let first_epoch = log.bounds().leader_epoch;
+    fill(store.groups()).await;
+    let groups = group_snapshot(store.groups()).await;
     let in_flight = user.start(&log, batch("in flight", 1));
     store.close().await.unwrap();
     let last = user.finish(in_flight).await.expect("a store in order makes durable what it was given");
@@ -52,6 +58,10 @@ pub async fn reopening<S: Storage>(mut open: impl AsyncFnMut() -> S) {
     assert_eq!(store.topics().cluster_id("second").await.unwrap(), cluster_id);
     let next = store.topics().reserve_producer_ids(1).await.unwrap();
     assert!(next.first.0 >= block.first.0 + i64::from(block.count), "producer ids were given again");
+    assert_eq!(group_snapshot(store.groups()).await, groups);
+    store.groups().delete_offsets_of_group("simple").await.unwrap();
+    store.groups().change_groups(vec![GroupChange::DeleteGroup { group: "group-4".into() }]).await.unwrap();
+    let groups = group_snapshot(store.groups()).await;
     let newer = store.topics().create(topic(3, 1)).await.unwrap();
     let used: Vec<LogId> = kept.logs.iter().chain(&deleted.logs).copied().collect();
     assert!(!used.contains(&newer.logs[0]), "a log id was given again");
@@ -77,5 +87,10 @@ pub async fn reopening<S: Storage>(mut open: impl AsyncFnMut() -> S) {
     }
     assert_out_of_order(user.append(&idempotent, batch_of((1, 0), 9, 1)).await, 3);
     user.append(&idempotent, batch_of((1, 0), 3, 1)).await.unwrap();
+    store.close().await.unwrap();
+    drop((log, idempotent, store));
+
+    let store = open().await;
+    assert_eq!(group_snapshot(store.groups()).await, groups);
     store.close().await.unwrap();
 }

@@ -6,6 +6,7 @@
 //!
 //! Invariant: the order of a log's offsets is the order in which [`Appender::append`] was called.
 
+mod groups;
 mod log;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ use ottla_records::{LeaderEpoch, LogId, TimestampMs};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-pub use self::{log::MemoryLog, topics::MemoryTopics};
+pub use self::{groups::MemoryGroups, log::MemoryLog, topics::MemoryTopics};
 
 use self::log::Content;
 use crate::{
@@ -68,6 +69,7 @@ impl Default for MemoryOptions {
 pub struct MemoryStorage {
     shared: Arc<Shared>,
     topics: MemoryTopics,
+    groups: MemoryGroups,
 }
 
 #[derive(Debug)]
@@ -99,7 +101,7 @@ impl MemoryStorage {
     /// An empty store.
     pub fn new(options: MemoryOptions) -> Self {
         let shared = Shared { options, state: Mutex::default() };
-        Self { shared: Arc::new(shared), topics: MemoryTopics::default() }
+        Self { shared: Arc::new(shared), topics: MemoryTopics::default(), groups: MemoryGroups::default() }
     }
 
     /// Makes durable what waits, and delivers the answers.
@@ -136,7 +138,7 @@ impl MemoryStorage {
         };
         let state = State { logs, appends: state.appends, ..State::default() };
         let shared = Shared { options, state: Mutex::new(state) };
-        Self { shared: Arc::new(shared), topics: self.topics.clone() }
+        Self { shared: Arc::new(shared), topics: self.topics.clone(), groups: self.groups.clone() }
     }
 }
 
@@ -184,9 +186,14 @@ impl Storage for MemoryStorage {
     type Log = MemoryLog;
     type Appender = MemoryAppender;
     type Topics = MemoryTopics;
+    type Groups = MemoryGroups;
 
     fn topics(&self) -> &MemoryTopics {
         &self.topics
+    }
+
+    fn groups(&self) -> &MemoryGroups {
+        &self.groups
     }
 
     fn leader_epoch(&self) -> LeaderEpoch {

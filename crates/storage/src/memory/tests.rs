@@ -47,6 +47,11 @@ fn topics_conform() {
 }
 
 #[test]
+fn groups_conform() {
+    run(async { conformance::groups(&MemoryGroups::default()).await });
+}
+
+#[test]
 fn logs_conform() {
     run(async { conformance::logs(&store(Commits::AtOnce)).await });
 }
@@ -57,7 +62,11 @@ fn restarts_conform() {
         let lives = RefCell::new(vec![store(Commits::AtOnce)]);
         let open = async || {
             let next = lives.borrow().last().unwrap().restart();
-            let handle = MemoryStorage { shared: next.shared.clone(), topics: next.topics.clone() };
+            let handle = MemoryStorage {
+                shared: next.shared.clone(),
+                topics: next.topics.clone(),
+                groups: next.groups.clone(),
+            };
             lives.borrow_mut().push(next);
             handle
         };

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ottla_records::{LogId, ProducerId, TopicId};
 use parking_lot::Mutex;
 
-use crate::{CreateTopicError, NewTopic, ProducerIdBlock, TopicRow, TopicState, TopicStore, TopicStoreError};
+use crate::{CreateTopicError, NewTopic, ProducerIdBlock, StateStoreError, TopicRow, TopicState, TopicStore};
 
 /// A [`TopicStore`] in memory. Its clones share what they hold.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +40,7 @@ impl State {
         }
         if self.topics.contains_key(&topic.id) {
             let why = format!("topic id {} is taken", topic.id);
-            return Err(TopicStoreError::Refused(why.into()).into());
+            return Err(StateStoreError::Refused(why.into()).into());
         }
         let first = self.last_log_id + 1;
         self.last_log_id += u64::from(topic.partitions);
@@ -65,17 +65,17 @@ impl State {
         }
     }
 
-    fn reserve_producer_ids(&mut self, count: u32) -> Result<ProducerIdBlock, TopicStoreError> {
+    fn reserve_producer_ids(&mut self, count: u32) -> Result<ProducerIdBlock, StateStoreError> {
         let first = self.next_producer_id;
         let next = first.checked_add(count.into());
         self.next_producer_id =
-            next.ok_or_else(|| TopicStoreError::Refused("all producer ids are used up".into()))?;
+            next.ok_or_else(|| StateStoreError::Refused("all producer ids are used up".into()))?;
         Ok(ProducerIdBlock { first: ProducerId(first), count })
     }
 }
 
 impl TopicStore for MemoryTopics {
-    async fn load(&self) -> Result<Vec<TopicRow>, TopicStoreError> {
+    async fn load(&self) -> Result<Vec<TopicRow>, StateStoreError> {
         Ok(self.state.lock().topics.values().cloned().collect())
     }
 
@@ -83,11 +83,11 @@ impl TopicStore for MemoryTopics {
         self.state.lock().create(topic)
     }
 
-    async fn mark_deleting(&self, id: TopicId) -> Result<bool, TopicStoreError> {
+    async fn mark_deleting(&self, id: TopicId) -> Result<bool, StateStoreError> {
         Ok(self.state.lock().mark_deleting(id))
     }
 
-    async fn drop_deleted(&self, id: TopicId) -> Result<(), TopicStoreError> {
+    async fn drop_deleted(&self, id: TopicId) -> Result<(), StateStoreError> {
         let topics = &mut self.state.lock().topics;
         if topics.get(&id).is_some_and(|row| row.state == TopicState::Deleting) {
             topics.remove(&id);
@@ -95,11 +95,11 @@ impl TopicStore for MemoryTopics {
         Ok(())
     }
 
-    async fn reserve_producer_ids(&self, count: u32) -> Result<ProducerIdBlock, TopicStoreError> {
+    async fn reserve_producer_ids(&self, count: u32) -> Result<ProducerIdBlock, StateStoreError> {
         self.state.lock().reserve_producer_ids(count)
     }
 
-    async fn cluster_id(&self, proposed: &str) -> Result<String, TopicStoreError> {
+    async fn cluster_id(&self, proposed: &str) -> Result<String, StateStoreError> {
         Ok(self.state.lock().cluster_id.get_or_insert_with(|| proposed.to_owned()).clone())
     }
 }

@@ -1,5 +1,8 @@
 //! The state database over real files.
 
+mod groups;
+mod model;
+
 use std::{
     collections::{BTreeSet, HashSet},
     env, fs,
@@ -10,8 +13,8 @@ use std::{
     sync::Arc,
 };
 
-use ottla_records::LogId;
-use ottla_storage::{TopicState, conformance};
+use ottla_records::{LogId, TopicId};
+use ottla_storage::{CreateTopicError, NewTopic, TopicState, TopicStore, conformance};
 use rusqlite::types::ToSql;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -125,7 +128,7 @@ fn a_restart_keeps_everything() {
     });
     assert_eq!(StateDb::read_topics(&fixture.path()).unwrap(), before);
     db.close();
-    assert!(matches!(run(db.load()), Err(TopicStoreError::Failed(_))), "a closed database answered");
+    assert!(matches!(run(db.load()), Err(StateStoreError::Failed(_))), "a closed database answered");
     assert_eq!(StateDb::read_topics(&fixture.path()).unwrap(), before);
     let db = fixture.open();
     assert_eq!(run(db.load()).unwrap(), before);
@@ -137,7 +140,7 @@ fn a_restart_keeps_everything() {
 #[test]
 fn format_1_is_read() {
     let fixture = Fixture::new();
-    fixture.shell(include_str!("fixture-v1.sql"));
+    fixture.shell(include_str!("../fixture-v1.sql"));
     let db = fixture.open();
     let rows = run(db.load()).unwrap();
     assert_eq!(rows.len(), 2);
@@ -157,7 +160,7 @@ fn a_newer_format_is_refused() {
     fixture.open().close();
     fixture.shell("PRAGMA user_version = 99");
     let refused = fixture.refusal();
-    assert!(refused.contains("format 99; this version knows up to 1"), "{refused}");
+    assert!(refused.contains("format 99; this version knows up to 2"), "{refused}");
     assert!(refused.contains("start that version again"), "{refused}");
 }
 
@@ -189,8 +192,8 @@ fn damage_stops_it_for_good() {
         fixture.shell(sql);
         let db = fixture.open();
         let refused = run(db.create(numbered(1, 1)));
-        assert!(matches!(refused, Err(CreateTopicError::Store(TopicStoreError::Failed(_)))), "{refused:?}");
-        assert!(matches!(run(db.load()), Err(TopicStoreError::Failed(_))), "it went on");
+        assert!(matches!(refused, Err(CreateTopicError::Store(StateStoreError::Failed(_)))), "{refused:?}");
+        assert!(matches!(run(db.load()), Err(StateStoreError::Failed(_))), "it went on");
         db.close();
         let faults = fixture.faults();
         assert!(matches!(&faults[..], [fault] if fault.contains(what)), "{faults:?}");
@@ -207,7 +210,7 @@ fn a_fault_met_elsewhere_stops_the_writer_too() {
     db.faults.report("a checkpoint failed");
     let refused = run(db.create(numbered(2, 1)));
     assert!(
-        matches!(&refused, Err(CreateTopicError::Store(TopicStoreError::Failed(why))) if &**why == "a checkpoint failed"),
+        matches!(&refused, Err(CreateTopicError::Store(StateStoreError::Failed(why))) if &**why == "a checkpoint failed"),
         "{refused:?}"
     );
     db.close();
@@ -268,7 +271,7 @@ fn a_damaged_page_is_found() {
     fs::write(fixture.path(), file).unwrap();
     assert_ne!(StateDb::check(&fixture.path()).unwrap(), []);
     let db = fixture.open();
-    assert!(matches!(run(db.load()), Err(TopicStoreError::Failed(_))));
+    assert!(matches!(run(db.load()), Err(StateStoreError::Failed(_))));
     db.close();
     assert_eq!(fixture.faults().len(), 1);
 }
@@ -289,7 +292,7 @@ fn a_refused_request_does_not_spoil_its_neighbours() {
     let [Ok(one), Err(refused), Ok(two), Err(CreateTopicError::Exists(_)), Ok(three)] = &answers[..] else {
         panic!("{answers:?}")
     };
-    assert!(matches!(refused, CreateTopicError::Store(TopicStoreError::Refused(_))), "{refused}");
+    assert!(matches!(refused, CreateTopicError::Store(StateStoreError::Refused(_))), "{refused}");
     let logs: Vec<_> = [one, two, three].iter().flat_map(|row| row.logs.clone()).collect();
     assert_eq!(logs, [1, 2, 3].map(LogId), "what was refused left something");
     assert_eq!(run(db.load()).unwrap(), [one.clone(), two.clone(), three.clone()]);
@@ -317,7 +320,7 @@ fn a_full_disk_changes_nothing_and_passes() {
     });
     let passed: Vec<bool> = answers.iter().map(Result::is_ok).collect();
     assert_eq!(passed, [false, true, false, true, false, true], "{answers:?}");
-    let full = |error: &CreateTopicError| matches!(error, CreateTopicError::Store(TopicStoreError::DiskFull));
+    let full = |error: &CreateTopicError| matches!(error, CreateTopicError::Store(StateStoreError::DiskFull));
     assert!(answers.iter().flat_map(|answer| answer.as_ref().err()).all(full), "{answers:?}");
     let names: Vec<_> = run(db.load()).unwrap().into_iter().map(|row| row.name).collect();
     assert_eq!(names, ["topic-0", "topic-2", "topic-4", "topic-6"]);
@@ -349,7 +352,7 @@ fn a_lock_of_another_program_is_waited_out() {
     run(db.request(|db| Ok(db.busy_timeout(std::time::Duration::ZERO)?))).unwrap();
     shell.execute_batch("BEGIN IMMEDIATE").unwrap();
     let refused = run(db.create(numbered(2, 1)));
-    assert!(matches!(refused, Err(CreateTopicError::Store(TopicStoreError::Refused(_)))), "{refused:?}");
+    assert!(matches!(refused, Err(CreateTopicError::Store(StateStoreError::Refused(_)))), "{refused:?}");
     shell.execute_batch("COMMIT").unwrap();
     run(db.create(numbered(2, 1))).unwrap();
     db.close();
@@ -492,11 +495,11 @@ fn write_until_it_fails(dir: PathBuf) {
         for number in 20..25 {
             let refused = db.create(numbered(number, 1)).await;
             assert!(
-                matches!(refused, Err(CreateTopicError::Store(TopicStoreError::Failed(_)))),
+                matches!(refused, Err(CreateTopicError::Store(StateStoreError::Failed(_)))),
                 "{refused:?}"
             );
         }
-        assert!(matches!(db.load().await, Err(TopicStoreError::Failed(_))));
+        assert!(matches!(db.load().await, Err(StateStoreError::Failed(_))));
     });
     db.close();
     let faults = fixture.faults();
