@@ -1,12 +1,15 @@
-//! What must hold for any bytes at all that claim to be a request or a response. The fuzz targets run this on
-//! what they make up, the tests on the corpus.
+//! What must hold for any bytes at all that claim to be a request, a response, or what members of a group say. The
+//! fuzz targets run this on what they make up, the tests on the corpus.
 
 use std::fmt::Debug;
 
 use bytes::Bytes;
 use ottla_protocol::{
-    ApiKey, ELEMENT_BYTES_PER_BYTE, Encoder, Message, Piece, Reader, Request, RequestFrame, RequestHeader,
-    ResponseHeader,
+    ApiKey, DecodeError, ELEMENT_BYTES_PER_BYTE, Encoder, Message, Piece, Reader, Request, RequestFrame,
+    RequestHeader, ResponseHeader,
+    messages::consumer_protocol::{
+        ConsumerProtocol, ConsumerProtocolAssignment, ConsumerProtocolSubscription,
+    },
 };
 
 use crate::allocations::peak_bytes;
@@ -17,7 +20,8 @@ pub const FIXED_BYTES: usize = 1024;
 
 /// Calls a macro with every message: the key, the module, the request and the response.
 ///
-/// This is the one list of messages that the tests and the fuzz targets have.
+/// This is the one list of messages that the tests and the fuzz targets have; it lacks only the two that
+/// [`check_consumer_protocol`] reads.
 macro_rules! with_messages {
     ($callback:ident) => {
         $callback! {
@@ -25,6 +29,15 @@ macro_rules! with_messages {
             (FETCH, fetch, FetchRequest, FetchResponse)
             (LIST_OFFSETS, list_offsets, ListOffsetsRequest, ListOffsetsResponse)
             (METADATA, metadata, MetadataRequest, MetadataResponse)
+            (OFFSET_COMMIT, offset_commit, OffsetCommitRequest, OffsetCommitResponse)
+            (OFFSET_FETCH, offset_fetch, OffsetFetchRequest, OffsetFetchResponse)
+            (FIND_COORDINATOR, find_coordinator, FindCoordinatorRequest, FindCoordinatorResponse)
+            (JOIN_GROUP, join_group, JoinGroupRequest, JoinGroupResponse)
+            (HEARTBEAT, heartbeat, HeartbeatRequest, HeartbeatResponse)
+            (LEAVE_GROUP, leave_group, LeaveGroupRequest, LeaveGroupResponse)
+            (SYNC_GROUP, sync_group, SyncGroupRequest, SyncGroupResponse)
+            (DESCRIBE_GROUPS, describe_groups, DescribeGroupsRequest, DescribeGroupsResponse)
+            (LIST_GROUPS, list_groups, ListGroupsRequest, ListGroupsResponse)
             (API_VERSIONS, api_versions, ApiVersionsRequest, ApiVersionsResponse)
             (CREATE_TOPICS, create_topics, CreateTopicsRequest, CreateTopicsResponse)
             (DELETE_TOPICS, delete_topics, DeleteTopicsRequest, DeleteTopicsResponse)
@@ -32,7 +45,13 @@ macro_rules! with_messages {
             (OFFSET_FOR_LEADER_EPOCH, offset_for_leader_epoch, OffsetForLeaderEpochRequest,
              OffsetForLeaderEpochResponse)
             (DESCRIBE_CONFIGS, describe_configs, DescribeConfigsRequest, DescribeConfigsResponse)
+            (DELETE_GROUPS, delete_groups, DeleteGroupsRequest, DeleteGroupsResponse)
+            (OFFSET_DELETE, offset_delete, OffsetDeleteRequest, OffsetDeleteResponse)
             (DESCRIBE_CLUSTER, describe_cluster, DescribeClusterRequest, DescribeClusterResponse)
+            (CONSUMER_GROUP_HEARTBEAT, consumer_group_heartbeat, ConsumerGroupHeartbeatRequest,
+             ConsumerGroupHeartbeatResponse)
+            (CONSUMER_GROUP_DESCRIBE, consumer_group_describe, ConsumerGroupDescribeRequest,
+             ConsumerGroupDescribeResponse)
         }
     };
 }
@@ -86,6 +105,28 @@ pub fn check_response(data: &[u8]) {
     with_messages!(check);
 }
 
+/// Reads `data` as what a member of a consumer group says, and as what it is told.
+#[allow(dead_code, reason = "a fuzz target uses one function only")]
+pub fn check_consumer_protocol(data: &[u8]) {
+    let bytes = Bytes::copy_from_slice(data);
+    check_versioned::<ConsumerProtocolSubscription>(&bytes);
+    check_versioned::<ConsumerProtocolAssignment>(&bytes);
+}
+
+/// Behind its version a message is what it is alone; what follows it is not read.
+fn check_versioned<M: ConsumerProtocol + PartialEq + Debug>(bytes: &Bytes) {
+    let mut versioned = reader(bytes);
+    let Some((version, message)) = read::<M, _>(&mut versioned, M::decode_versioned) else { return };
+    let counted = versioned.element_bytes();
+    let body = bytes.slice(2..);
+    let mut alone = Reader::with_element_limit(&body, counted);
+    assert_eq!(check_message::<M>(&mut alone, version).as_ref(), Some(&message));
+    let written = message.to_versioned_bytes(version).unwrap_or_else(|error| panic!("{error}: {message:?}"));
+    let mut again = Reader::with_element_limit(&written, counted);
+    assert_eq!(M::decode_versioned(&mut again), Ok((version, message)));
+    assert_eq!(again.remaining(), 0);
+}
+
 fn check_body<M: Message + PartialEq + Debug>(body: &Bytes, version: i16) {
     check_message::<M>(&mut reader(body), version);
 }
@@ -95,17 +136,10 @@ fn reader(bytes: &Bytes) -> Reader<'_> {
     Reader::with_element_limit(bytes, ELEMENT_BYTES_PER_BYTE * bytes.len())
 }
 
-/// What can be read can be written, has the size that it says, and reads as the same again. Reading allocates
-/// what the reader counts, which is within its limit, and next to nothing else.
+/// What can be read can be written, has the size that it says, and reads as the same again.
 fn check_message<M: Message + PartialEq + Debug>(reader: &mut Reader<'_>, version: i16) -> Option<M> {
-    let (result, allocated) = peak_bytes(|| M::decode(reader, version));
+    let message = read::<M, _>(reader, |reader| M::decode(reader, version))?;
     let counted = reader.element_bytes();
-    assert!(
-        allocated <= counted + FIXED_BYTES,
-        "{} v{version}: {allocated} bytes allocated, {counted} counted",
-        M::NAME
-    );
-    let message = result.ok()?;
     let written = encoded(&message, version);
     assert_eq!(written.len(), message.encoded_size(version), "{message:?}");
     // What is written takes fewer bytes than what was read where that had numbers in more than they need.
@@ -114,6 +148,21 @@ fn check_message<M: Message + PartialEq + Debug>(reader: &mut Reader<'_>, versio
     assert_eq!((again.remaining(), &read), (0, &message));
     assert_eq!(encoded(&read, version), written);
     Some(message)
+}
+
+/// Reading a message allocates what the reader counts, which is within its limit, and next to nothing else.
+fn read<M: Message, T>(
+    reader: &mut Reader<'_>,
+    decode: impl FnOnce(&mut Reader<'_>) -> Result<T, DecodeError>,
+) -> Option<T> {
+    let (result, allocated) = peak_bytes(|| decode(reader));
+    let counted = reader.element_bytes();
+    assert!(
+        allocated <= counted + FIXED_BYTES,
+        "{}: {allocated} bytes allocated, {counted} counted",
+        M::NAME
+    );
+    result.ok()
 }
 
 fn encoded<M: Message + Debug>(message: &M, version: i16) -> Bytes {

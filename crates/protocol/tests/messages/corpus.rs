@@ -6,33 +6,48 @@ mod files;
 use files::{check_seed, replay};
 
 use crate::{
-    checks::{check_request, check_response},
+    checks::{check_consumer_protocol, check_request, check_response},
     registry::{Case, cases},
     schema::SCHEMAS,
     value::{self, Random},
 };
 
+#[track_caller]
+fn check_replay(target: &str, check: fn(&[u8])) {
+    let cases = cases().into_iter().filter(|case| case.kind.target() == target);
+    let seeds = cases.map(|case| seed_versions(&case).count()).sum();
+    assert!(seeds > 0 && replay(target, check) >= seeds, "the corpus is gone");
+}
+
 #[test]
 fn requests_of_the_corpus_are_handled() {
-    let seeds = cases().iter().filter(|case| case.is_request).map(|case| case.versions.len()).sum();
-    assert!(replay("requests", check_request) >= seeds, "the corpus is gone");
+    check_replay("requests", check_request);
 }
 
 #[test]
 fn responses_of_the_corpus_are_handled() {
-    let seeds = cases().iter().filter(|case| !case.is_request).map(|case| case.versions.len()).sum();
-    assert!(replay("responses", check_response) >= seeds, "the corpus is gone");
+    check_replay("responses", check_response);
 }
 
-/// A start for the fuzzer: one value of each message in each version.
 #[test]
-fn seeds_exist_for_every_message_and_version() {
+fn the_consumer_protocol_of_the_corpus_is_handled() {
+    check_replay("consumer_protocol", check_consumer_protocol);
+}
+
+/// A start for the fuzzer: one value of each message in each version that looks like no other.
+#[test]
+fn seeds_exist_for_every_message_and_layout() {
     for case in cases() {
-        for version in case.versions.clone() {
-            let target = if case.is_request { "requests" } else { "responses" };
-            check_seed(target, &format!("{}-v{version}", case.name), &seed(&case, version));
+        for version in seed_versions(&case) {
+            check_seed(case.kind.target(), &format!("{}-v{version}", case.name), &seed(&case, version));
         }
     }
+}
+
+/// The versions of a message in which other bytes stand than in the one before.
+fn seed_versions(case: &Case) -> impl Iterator<Item = i16> {
+    let (name, first) = (case.name, *case.versions.start());
+    case.versions.clone().filter(move |version| *version == first || SCHEMAS[name].changes_in(*version))
 }
 
 /// The longest of some values that are short.

@@ -8,14 +8,20 @@ use crate::{
     value::{self, Random, Value},
 };
 
-const VALUES_PER_VERSION: u64 = 40;
+/// How many values of each message and version are tried, unless `OTTLA_MESSAGE_VALUES` says otherwise.
+const VALUES_PER_VERSION: u64 = 25;
+
+fn values_per_version() -> u64 {
+    std::env::var("OTTLA_MESSAGE_VALUES").map_or(VALUES_PER_VERSION, |text| text.parse().expect("a number"))
+}
 
 fn each_value(mut check: impl FnMut(&Case, &Schema, i16, &Value, &Bytes)) {
     for case in cases() {
         let schema = &SCHEMAS[case.name];
+        let key = case.kind.key().map_or(0, |key| key.0 as u64);
         for version in case.versions.clone() {
-            for seed in 0..VALUES_PER_VERSION {
-                let mut random = Random(seed << 32 | (version as u64) << 16 | case.key.0 as u64);
+            for seed in 0..values_per_version() {
+                let mut random = Random(seed << 32 | (version as u64) << 16 | key);
                 let value = value::random(schema, version, &mut random);
                 let bytes =
                     value::encode(schema, &value, version).expect("values are made for their version");
@@ -39,6 +45,24 @@ fn what_is_decoded_is_encoded_to_the_same_bytes() {
             assert_eq!(theirs, bytes, "{} v{version}: kafka-protocol\n{value:?}", case.name);
         }
     });
+}
+
+/// Where Kafka's default is not null and ours is, because that says what is usual: all topics, no transactions.
+const NULL_BY_DEFAULT: [&str; 2] = ["MetadataRequest", "InitProducerIdRequest"];
+
+/// What nobody sets is what Kafka would send.
+#[test]
+fn a_message_of_which_nothing_was_set_has_kafkas_defaults() {
+    for case in cases().iter().filter(|case| !NULL_BY_DEFAULT.contains(&case.name)) {
+        let schema = &SCHEMAS[case.name];
+        for version in case.versions.clone() {
+            let expected = value::encode(schema, &value::unset(schema), version).expect("defaults fit");
+            let ours = (case.our_default)(version).unwrap_or_else(|failure| {
+                panic!("{} v{version}: {failure}", case.name);
+            });
+            assert_eq!(ours, expected, "{} v{version}", case.name);
+        }
+    }
 }
 
 /// Defaults, ignorable fields and null show where a value of one version is encoded in another.

@@ -8,12 +8,14 @@
 //! * [`frames`]: headers and frames.
 //! * [`hostile`]: bytes that are no message.
 //! * [`memory`]: what decoding allocates.
+//! * [`consumer_protocol`]: what stands behind a version of its own.
 //! * [`corpus`]: what the fuzzer found worth keeping.
 
 #[path = "../../../../fuzz/checks/allocations.rs"]
 mod allocations;
 #[path = "../../../../fuzz/checks/messages.rs"]
 mod checks;
+mod consumer_protocol;
 mod corpus;
 mod differential;
 mod facts;

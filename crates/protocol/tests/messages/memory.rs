@@ -1,14 +1,23 @@
 //! What decoding allocates: no more than the bytes that are there can fill, and nothing for records.
 
+use std::fmt::Debug;
+
 use bytes::Bytes;
 use ottla_protocol::{
     DecodeError, DecodeErrorKind, ELEMENT_BYTES_MIN, ELEMENT_BYTES_PER_BYTE, Encoder, Message, Reader,
-    Records, RequestFrame, encode_request,
+    Records, RequestFrame, Str, encode_request,
     messages::{
+        consumer_protocol::ConsumerProtocolSubscription,
         delete_topics::DeleteTopicsRequest,
         fetch::{FetchResponse, FetchableTopicResponse, PartitionData},
+        join_group::{
+            JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse, JoinGroupResponseMember,
+        },
         metadata::MetadataRequest,
+        offset_commit::{OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+        offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics},
         produce::{PartitionProduceData, ProduceRequest, TopicProduceData},
+        sync_group::{SyncGroupRequest, SyncGroupRequestAssignment, SyncGroupResponse},
     },
 };
 
@@ -132,6 +141,86 @@ fn records_of_a_fetch_are_views_of_its_frame_in_every_version() {
         assert!(allocated <= FIXED_BYTES, "{allocated} bytes in version {version}");
         check_view(&read.responses[0].partitions[0].records, &bytes);
     }
+}
+
+/// What members say and what they are told lies in the frames of the group.
+#[test]
+fn metadata_and_assignments_of_members_are_views_of_their_frames_in_every_version() {
+    let said = Bytes::from(vec![7; 1 << 20]);
+    let protocol = JoinGroupRequestProtocol { metadata: said.clone(), ..Default::default() };
+    let join = JoinGroupRequest { protocols: vec![protocol], ..Default::default() };
+    check_is_a_view(&join, |join| &join.protocols[0].metadata);
+    let member = JoinGroupResponseMember { metadata: said.clone(), ..Default::default() };
+    let joined = JoinGroupResponse { members: vec![member], ..Default::default() };
+    check_is_a_view(&joined, |joined| &joined.members[0].metadata);
+    let assignment = SyncGroupRequestAssignment { assignment: said.clone(), ..Default::default() };
+    let sync = SyncGroupRequest { assignments: vec![assignment], ..Default::default() };
+    check_is_a_view(&sync, |sync| &sync.assignments[0].assignment);
+    let synced = SyncGroupResponse { assignment: said.clone(), ..Default::default() };
+    check_is_a_view(&synced, |synced| &synced.assignment);
+    let subscription = ConsumerProtocolSubscription { user_data: Some(said), ..Default::default() };
+    check_is_a_view(&subscription, |subscription| subscription.user_data.as_ref().unwrap());
+}
+
+#[track_caller]
+fn check_is_a_view<M: Message + PartialEq + Debug>(message: &M, view: impl Fn(&M) -> &Bytes) {
+    for version in M::VERSIONS {
+        let mut out = Encoder::new();
+        message.encode(&mut out, version).unwrap();
+        let frame = flat(&mut out);
+        let (read, allocated) = peak_bytes(|| M::from_bytes(&frame, version).unwrap());
+        assert_eq!(read, *message);
+        assert!(allocated <= FIXED_BYTES, "{allocated} bytes in version {version}");
+        check_view(&Records::Bytes(view(&read).clone()), &frame);
+    }
+}
+
+/// Ordinary members of groups, in the versions that clients speak now.
+#[test]
+fn ordinary_messages_of_groups_stay_below_four_times_their_size() {
+    let id = |number: i32| Str::from(format!("consumer-shop-{number}-0b7c2e1a-9a1f-4a53-8a5c-1c0d4f6f2e7b"));
+    let assignment = |number| SyncGroupRequestAssignment {
+        member_id: id(number),
+        assignment: Bytes::from(vec![0; 40]),
+        ..Default::default()
+    };
+    let sync = SyncGroupRequest { assignments: (0..1000).map(assignment).collect(), ..Default::default() };
+    check_below_four_times(&sync, 5);
+
+    let partition = |partition_index| OffsetCommitRequestPartition { partition_index, ..Default::default() };
+    let topic = OffsetCommitRequestTopic {
+        name: "orders".into(),
+        partitions: (0..1000).map(partition).collect(),
+        ..Default::default()
+    };
+    let commit = OffsetCommitRequest { topics: vec![topic], ..Default::default() };
+    check_below_four_times(&commit, 2);
+    check_below_four_times(&commit, 9);
+    check_below_four_times(&commit, 10);
+
+    let group = |number| OffsetFetchRequestGroup {
+        group_id: id(number),
+        topics: Some(vec![OffsetFetchRequestTopics {
+            name: "orders".into(),
+            partition_indexes: (0..12).collect(),
+            ..Default::default()
+        }]),
+        ..Default::default()
+    };
+    let fetch = OffsetFetchRequest { groups: (0..1000).map(group).collect(), ..Default::default() };
+    check_below_four_times(&fetch, 9);
+}
+
+#[track_caller]
+fn check_below_four_times<M: Message>(message: &M, version: i16) {
+    let mut out = Encoder::new();
+    message.encode(&mut out, version).unwrap();
+    let bytes = flat(&mut out);
+    let mut reader = Reader::new(&bytes);
+    let (_, allocated) = peak_bytes(|| M::decode(&mut reader, version).unwrap());
+    let (counted, size) = (reader.element_bytes(), bytes.len());
+    assert!(allocated <= counted + FIXED_BYTES, "{allocated} of {counted}");
+    assert!(counted < 4 * size, "{counted} for {size}");
 }
 
 #[track_caller]

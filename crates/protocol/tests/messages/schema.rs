@@ -50,7 +50,39 @@ pub struct Versions {
     pub last: i16,
 }
 
+impl Schema {
+    /// Whether other bytes stand in this version than in the one before.
+    pub fn changes_in(&self, version: i16) -> bool {
+        self.flexible.is_some_and(|versions| versions.change_at(version))
+            || fields_change_in(&self.fields, version)
+    }
+}
+
+fn fields_change_in(fields: &[Field], version: i16) -> bool {
+    fields.iter().any(|field| {
+        let tagged = field.tagged.map(|(versions, _)| versions);
+        [Some(field.versions), field.nullable, tagged]
+            .into_iter()
+            .flatten()
+            .any(|versions| versions.change_at(version))
+            || type_changes_in(&field.ty, version)
+    })
+}
+
+fn type_changes_in(ty: &Type, version: i16) -> bool {
+    match ty {
+        Type::Array(element) => type_changes_in(element, version),
+        Type::Struct(fields) => fields_change_in(fields, version),
+        _ => false,
+    }
+}
+
 impl Versions {
+    /// Whether this version is in and the one before is not, or the other way round.
+    fn change_at(self, version: i16) -> bool {
+        self.contains(version) != self.contains(version - 1)
+    }
+
     pub fn contains(self, version: i16) -> bool {
         (self.first..=self.last).contains(&version)
     }

@@ -51,6 +51,11 @@ pub fn random(schema: &Schema, version: i16, random: &mut Random) -> Value {
     random_struct(&schema.fields, version, flexible, random)
 }
 
+/// The value of a message of which nothing was set.
+pub fn unset(schema: &Schema) -> Value {
+    default_struct(&schema.fields)
+}
+
 /// The bytes of a value of a message in a version.
 pub fn encode(schema: &Schema, value: &Value, version: i16) -> Result<Vec<u8>, Inexpressible> {
     let flexible = schema.flexible.is_some_and(|versions| versions.contains(version));
@@ -139,8 +144,12 @@ fn default(field: &Field) -> Value {
         Type::String | Type::Bytes => Value::Bytes(text.as_bytes().to_vec()),
         Type::Records => Value::Null,
         Type::Array(_) => Value::Array(Vec::new()),
-        Type::Struct(fields) => Value::Struct(fields.iter().map(default).collect(), Vec::new()),
+        Type::Struct(fields) => default_struct(fields),
     }
+}
+
+fn default_struct(fields: &[Field]) -> Value {
+    Value::Struct(fields.iter().map(default).collect(), Vec::new())
 }
 
 fn encode_struct(
