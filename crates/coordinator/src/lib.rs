@@ -14,8 +14,8 @@
 //! refusals into responses. No step takes time or memory that grows with the square of the members.
 
 pub mod assignor;
-pub mod consumer;
 pub mod classic;
+pub mod consumer;
 pub mod effects;
 pub mod ids;
 

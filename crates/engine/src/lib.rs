@@ -6,6 +6,7 @@
 
 mod broker;
 mod door;
+pub mod groups;
 mod names;
 mod notices;
 pub mod settings;

@@ -85,6 +85,6 @@ pub use self::{
     offsets::{CommitVia, Commits, OffsetRefusal},
     request::{Accepted, Answer, Heartbeat, Invalid, Pattern, Refusal},
     settings::ConsumerSettings,
-    stored::{Change, CurrentRow, GroupRow, MemberRow, MemberState, Stored},
+    stored::{Change, CurrentRow, GroupRow, MemberRow, MemberState, Stored, StoredMember},
     topics::{TopicInfo, Topics},
 };

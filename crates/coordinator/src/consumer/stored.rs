@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use super::group::{ConsumerGroup, Member};
 use crate::{
     GroupEpoch, InstanceId, MemberEpoch, MemberId,
     assignor::{Assignment, Assignor, Partitions},
@@ -146,5 +147,39 @@ impl Stored {
             Change::PatternRemoved(pattern) => drop(self.patterns.remove(&pattern)),
             Change::GroupRemoved => *self = Self::default(),
         }
+    }
+}
+
+/// The three rows of a member, as they are now.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredMember<'a> {
+    /// What it is and wants.
+    pub row: &'a MemberRow,
+    /// What it is to have.
+    pub target: &'a Assignment,
+    /// What it has.
+    pub current: &'a CurrentRow,
+}
+
+impl ConsumerGroup {
+    /// The rows of a member as they are now, for a store that keeps them together.
+    pub fn stored_member(&self, id: &MemberId) -> Option<StoredMember<'_>> {
+        self.members.get(id).map(Member::stored)
+    }
+
+    /// The row of the group as it is now, and up to which epoch there is a target assignment.
+    pub fn stored_group(&self) -> (GroupRow, GroupEpoch) {
+        (self.row, self.assignment_epoch)
+    }
+
+    /// The regular expressions that somebody subscribes to, each with the topics that it stands for.
+    pub fn stored_patterns(&self) -> impl Iterator<Item = (&Arc<str>, &[Arc<str>])> {
+        self.patterns().map(|text| (text, self.subscriptions.resolved(text).unwrap_or_default()))
+    }
+}
+
+impl Member {
+    fn stored(&self) -> StoredMember<'_> {
+        StoredMember { row: &self.row, target: &self.target, current: &self.current }
     }
 }

@@ -1,0 +1,30 @@
+//! Groups and their offsets: the state machines of `ottla-coordinator`, kept alive, fed with time, and made
+//! durable.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `handle` | [`Groups`]: what doors ask of groups |
+//! | `owner` | [`Owner`]: the task that all groups belong to |
+//! | `group` | one group of either protocol, and what its steps want done |
+//! | `settling` | changes on their way to the disk, and who is told when they are there |
+//! | `documents` | groups as rows of the state database and back |
+//!
+//! Invariants:
+//! - One task owns all groups. Whoever asks sends it a message and waits for the answer.
+//! - What a step has changed is durable before anybody is told of it: while a group's changes are on their way, its
+//!   other requests wait, so that none sees what may yet be lost. Where they cannot be made durable, the group is
+//!   read again as it was before.
+//! - In memory are the groups that have members, and some others that were asked for lately. All others are rows.
+
+mod documents;
+mod group;
+mod handle;
+mod owner;
+mod settling;
+#[cfg(test)]
+mod tests;
+
+pub use documents::UnreadableGroup;
+pub use group::{CommitClaim, GroupDescription, GroupSettings};
+pub use handle::{GroupError, Groups, LeavingMember, Member, SyncRequest};
+pub use owner::Owner;
