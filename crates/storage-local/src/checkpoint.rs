@@ -137,6 +137,7 @@ pub(crate) struct Checkpoints {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     current: Checkpoint,
+    unread: Option<(PathBuf, usize)>,
     /// The file that increments are added to.
     file: Option<Open>,
     next_number: u64,
@@ -160,13 +161,20 @@ impl Checkpoints {
         let names = disk.list(&dir).map_err(io(&dir))?;
         let newest = names.iter().filter_map(|name| number_of(name)).max();
         let next_number = newest.map_or(1, |number| number + 1);
-        let mut current = Checkpoint::default();
+        let (mut current, mut unread) = (Checkpoint::default(), None);
         if let Some(number) = newest {
             let path = path(&dir, number);
             let bytes = read_file(disk.as_ref(), &path).map_err(io(&path))?;
-            current = decode_file(&bytes, &path)?;
+            let end = decode_frames(&bytes, &path, |_, frame| current.apply(frame))?;
+            unread = (end < bytes.len()).then_some((path, end));
         }
-        Ok(Self { disk, dir, current, file: None, next_number })
+        Ok(Self { disk, dir, current, unread, file: None, next_number })
+    }
+
+    /// The last frame that was there at the start, if it could not be read: which file, and where it begins. A
+    /// crash while it was written leaves it so, and so does damage.
+    pub(crate) fn unread(&self) -> Option<(&Path, usize)> {
+        self.unread.as_ref().map(|(path, at)| (path.as_path(), *at))
     }
 
     /// Whether there was none, as in a new data directory.
@@ -267,13 +275,6 @@ pub(crate) fn path(dir: &Path, number: u64) -> PathBuf {
 pub(crate) fn number_of(name: &Path) -> Option<u64> {
     let number = name.to_str()?.strip_suffix(".checkpoint")?;
     (number.len() == 10).then(|| number.parse().ok())?
-}
-
-/// Reads a whole file.
-pub(crate) fn decode_file(bytes: &[u8], path: &Path) -> Result<Checkpoint, CheckpointError> {
-    let mut checkpoint = Checkpoint::default();
-    decode_frames(bytes, path, |_, frame| checkpoint.apply(frame))?;
-    Ok(checkpoint)
 }
 
 /// Reads the frames of a file one by one, each with its position, and returns where they end: behind that may

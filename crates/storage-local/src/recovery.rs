@@ -57,6 +57,20 @@ pub enum RecoveryError {
         /// What is wrong.
         what: String,
     },
+    /// What is there does not fit together, and the last frame of the checkpoint cannot be read: either may be what
+    /// is damaged.
+    #[error(
+        "{error}; or else the checkpoint is what is damaged: its last frame, at byte {at} of {}, cannot be read",
+        path.display()
+    )]
+    BesideCheckpoint {
+        /// What does not fit.
+        error: Box<RecoveryError>,
+        /// The checkpoint file.
+        path: PathBuf,
+        /// Where the frame begins.
+        at: usize,
+    },
     /// The disk failed.
     #[error(
         "cannot use {}: {error}; see to the disk, its free space and the permissions, and start again",
@@ -107,8 +121,25 @@ pub(crate) fn recover(
     known: &KnownLogs,
     options: &Options,
 ) -> Result<Recovered, RecoveryError> {
-    let max_producers = options.max_producers;
     let checkpoints = Checkpoints::load(disk.clone(), checkpoint_dir)?;
+    let unread = checkpoints.unread().map(|(path, at)| (path.to_path_buf(), at));
+    recover_from(disk, files, wal_dir, checkpoints, known, options).map_err(|error| match (error, unread) {
+        (error @ (RecoveryError::Wal(_) | RecoveryError::Segment { .. }), Some((path, at))) => {
+            RecoveryError::BesideCheckpoint { error: Box::new(error), path, at }
+        }
+        (error, _) => error,
+    })
+}
+
+fn recover_from(
+    disk: &Arc<dyn Disk>,
+    files: &SegmentFiles,
+    wal_dir: PathBuf,
+    checkpoints: Checkpoints,
+    known: &KnownLogs,
+    options: &Options,
+) -> Result<Recovered, RecoveryError> {
+    let max_producers = options.max_producers;
     let checkpoint = checkpoints.current();
     let Replay { mut logs, wal, entries: replayed } = replay(disk, &checkpoints, &wal_dir, known, options)?;
     let first_life = checkpoints.is_new() && wal.live.is_empty();
@@ -372,4 +403,46 @@ fn cut(files: &SegmentFiles, id: LogId, base: Offset, part: Part, len: u64) -> R
         files.get(id, base, part).and_then(|file| file.set_len(len)).map_err(fail)?;
     }
     Ok(there.is_none_or(|there| there < len))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, num::NonZeroUsize};
+
+    use super::*;
+    use crate::{checkpoint::Increment, disk::RealDisk};
+
+    #[test]
+    fn a_frame_that_cannot_be_read_is_told_of_where_something_does_not_fit() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(false));
+        for name in ["wal", "checkpoint", "logs"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        let mut checkpoints = Checkpoints::load(disk.clone(), at("checkpoint")).unwrap();
+        for replay_from in [5, 6] {
+            let (changed, removed) = (Vec::new(), Vec::new());
+            let increment = Increment { replay_from, epoch: 0, clean: false, changed, removed };
+            checkpoints.write(increment).unwrap();
+        }
+        let files = SegmentFiles::new(disk.clone(), at("logs"), NonZeroUsize::MIN);
+        let recovered = || {
+            let (known, options) = (KnownLogs::default(), Options::default());
+            recover(&disk, &files, at("wal"), at("checkpoint"), &known, &options).unwrap_err()
+        };
+        assert!(matches!(recovered(), RecoveryError::Wal(_)), "a file of the write-ahead log is missing");
+        let path = crate::checkpoint::path(&at("checkpoint"), 1);
+        let mut bytes = fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let error = recovered();
+        assert!(
+            matches!(&error, RecoveryError::BesideCheckpoint { path: told, .. } if *told == path),
+            "{error}"
+        );
+        assert!(
+            error.to_string().contains("sequence 5") && error.to_string().contains("0000000001.checkpoint")
+        );
+    }
 }
