@@ -55,11 +55,22 @@ struct Entry<S: Storage> {
     waiting: VecDeque<Work<S>>,
     /// When it is to be told that time has passed.
     deadline: Option<Duration>,
+    /// It is in the queue of groups without members.
+    is_queued: bool,
+    /// It was asked for since it came to the front of that queue.
+    is_used: bool,
 }
 
 impl<S: Storage> Default for Entry<S> {
     fn default() -> Self {
-        Self { group: None, is_busy: false, waiting: VecDeque::new(), deadline: None }
+        Self {
+            group: None,
+            is_busy: false,
+            waiting: VecDeque::new(),
+            deadline: None,
+            is_queued: false,
+            is_used: false,
+        }
     }
 }
 
@@ -74,7 +85,7 @@ pub struct Owner<S: Storage> {
     jobs: mpsc::UnboundedReceiver<Job<S>>,
     events: mpsc::UnboundedReceiver<Event>,
     groups: HashMap<Arc<str>, Entry<S>>,
-    /// Groups without members, in the order in which they were asked for.
+    /// Groups that were without members once, the oldest first.
     memberless: VecDeque<Arc<str>>,
     deadlines: BTreeSet<(Duration, Arc<str>)>,
     settling: mpsc::UnboundedReceiver<Settling>,
@@ -88,6 +99,7 @@ struct Tools<S: Storage> {
     /// Those who wait for an answer of a state machine.
     asking: HashMap<Token, oneshot::Sender<Answered>>,
     last_token: u64,
+    memberless_max: usize,
     to_settle: mpsc::UnboundedSender<Settling>,
     to_owner: mpsc::UnboundedSender<Event>,
 }
@@ -104,7 +116,15 @@ impl<S: Storage> Owner<S> {
         let (to_jobs, jobs) = mpsc::unbounded_channel();
         let (to_owner, events) = mpsc::unbounded_channel();
         let (to_settle, settling) = mpsc::unbounded_channel();
-        let tools = Tools { broker, settings, asking: HashMap::new(), last_token: 0, to_settle, to_owner };
+        let tools = Tools {
+            broker,
+            settings,
+            asking: HashMap::new(),
+            last_token: 0,
+            memberless_max: MEMBERLESS_MAX,
+            to_settle,
+            to_owner,
+        };
         let mut owner = Self {
             jobs,
             events,
@@ -116,6 +136,12 @@ impl<S: Storage> Owner<S> {
         };
         owner.load_all().await?;
         Ok((owner, Groups::new(to_jobs)))
+    }
+
+    /// How many groups without members it may keep.
+    #[cfg(test)]
+    pub(super) fn keep_memberless(&mut self, most: usize) {
+        self.tools.memberless_max = most;
     }
 
     async fn load_all(&mut self) -> Result<(), GroupError> {
@@ -164,6 +190,7 @@ impl<S: Storage> Owner<S> {
     fn take(&mut self, Job { group, work }: Job<S>) {
         let entry = self.groups.entry(group.clone()).or_default();
         entry.waiting.push_back(work);
+        entry.is_used = true;
         if !entry.is_busy {
             self.go_on(&group);
         }
@@ -280,22 +307,36 @@ impl<S: Storage> Owner<S> {
         }
     }
 
-    /// Groups without members are forgotten when there are too many of them: their rows say all of them.
+    /// Groups without members are forgotten when there are too many of them, those first that nobody asked for
+    /// lately: their rows say all of them.
     fn let_go(&mut self, id: &Arc<str>) {
-        let is_idle = |entry: &Entry<S>| {
-            let memberless = entry.group.as_ref().is_some_and(Group::is_memberless);
-            !entry.is_busy && entry.waiting.is_empty() && memberless
-        };
-        if self.groups.get(id).is_some_and(is_idle) && self.memberless.back() != Some(id) {
+        if let Some(entry) = self.groups.get_mut(id)
+            && entry.is_idle()
+            && !entry.is_queued
+        {
+            entry.is_queued = true;
             self.memberless.push_back(id.clone());
         }
-        while self.memberless.len() > MEMBERLESS_MAX {
+        while self.memberless.len() > self.tools.memberless_max {
             let Some(oldest) = self.memberless.pop_front() else { return };
-            if self.groups.get(&oldest).is_some_and(is_idle) {
+            let Some(entry) = self.groups.get_mut(&oldest) else { continue };
+            if !entry.is_idle() {
+                entry.is_queued = false;
+            } else if entry.is_used {
+                entry.is_used = false;
+                self.memberless.push_back(oldest);
+            } else {
                 self.groups.remove(&oldest);
-                // It may be in the queue again, which does no harm.
             }
         }
+    }
+}
+
+impl<S: Storage> Entry<S> {
+    /// Whether its rows say all of it, and nothing is under way.
+    fn is_idle(&self) -> bool {
+        let memberless = self.group.as_ref().is_some_and(Group::is_memberless);
+        memberless && !self.is_busy && self.waiting.is_empty()
     }
 }
 

@@ -51,7 +51,8 @@ impl World {
             ..consumer::ConsumerSettings::default()
         };
         let settings = GroupSettings { classic: Arc::new(classic), consumer };
-        let (owner, groups) = Owner::load(broker.clone(), settings).await.unwrap();
+        let (mut owner, groups) = Owner::load(broker.clone(), settings).await.unwrap();
+        owner.keep_memberless(2);
         (groups, tokio::spawn(owner.run()))
     }
 
@@ -229,4 +230,27 @@ async fn a_consumer_group_is_stored_by_the_row_and_goes_on() {
     assert!(matches!(refused, GroupError::OtherProtocol), "{refused}");
     world.groups.consumer_heartbeat(GROUP, heartbeat(-1, false)).await.unwrap();
     assert_eq!(world.alone().await.generation, 1);
+}
+
+#[tokio::test]
+async fn groups_without_members_are_forgotten_and_read_again() {
+    let world = World::new().await;
+    let member = world.alone().await;
+    let leaving = super::LeavingMember { member_id: member.member_id, instance_id: None, reason: None };
+    assert_eq!(world.groups.leave(GROUP, vec![leaving]).await.unwrap(), [Ok(())]);
+    let nobody = CommitClaim { member_id: "".into(), instance_id: None, epoch: -1, tells_epochs: true };
+    for round in 0..3 {
+        for number in 0..20 {
+            let group = format!("other-{number}");
+            world.groups.commit(&group, nobody.clone(), vec![world.offset(0, round)]).await.unwrap();
+        }
+    }
+    for number in 0..20 {
+        let key = world.offset(0, 0).key;
+        let group = format!("other-{number}");
+        let rows = world.broker.storage().groups().read_offsets(&group, vec![key]).await.unwrap();
+        assert_eq!(rows[0].offset, Offset(2));
+    }
+    // The first generation was left, which began the second.
+    assert_eq!(world.alone().await.generation, 3);
 }
