@@ -14,6 +14,7 @@ use std::{
 };
 
 use crate::{
+    disk,
     failure::{Doing, Result},
     kafka::Kafka,
     ottla::Ottla,
@@ -70,9 +71,7 @@ impl Prepared {
     /// Makes a fresh directory below `parent` and whatever the broker wants in it before its first start.
     pub fn new(installed: &Installed, kind: Kind, parent: &Path) -> Result<Prepared> {
         let dir = parent.join(kind.name());
-        if dir.exists() {
-            fs::remove_dir_all(&dir).doing(format_args!("delete {}", dir.display()))?;
-        }
+        disk::delete(&dir).doing(format_args!("delete {}", dir.display()))?;
         fs::create_dir_all(&dir).doing(format_args!("create {}", dir.display()))?;
         let addr = free_port()?;
         let command = match kind {

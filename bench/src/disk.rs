@@ -90,6 +90,11 @@ pub fn limits(dir: &Path, time: Duration) -> io::Result<Limits> {
     measured
 }
 
+/// Deletes a directory with all that is in it, if it is there.
+pub fn delete(dir: &Path) -> io::Result<()> {
+    if dir.exists() { fs::remove_dir_all(dir) } else { Ok(()) }
+}
+
 /// Writes back what `dir`'s file system holds dirty, so that one run does not pay for another's writes.
 pub fn settle(dir: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(dir)?)?)

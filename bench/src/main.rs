@@ -164,9 +164,7 @@ impl Scratch {
         let dir = parent.join("ottla-bench-data");
         let lock = File::open(&parent).doing(format_args!("open {}", parent.display()))?;
         lock.try_lock().doing(format_args!("another bench uses {}", parent.display()))?;
-        if dir.exists() {
-            fs::remove_dir_all(&dir).doing(format_args!("delete {}", dir.display()))?;
-        }
+        disk::delete(&dir).doing(format_args!("delete {}", dir.display()))?;
         fs::create_dir(&dir).doing(format_args!("create {}", dir.display()))?;
         Ok(Scratch { dir, _lock: lock })
     }

@@ -11,7 +11,6 @@ pub mod wake;
 
 use std::{
     collections::BTreeMap,
-    fs,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -146,9 +145,7 @@ impl Context {
     pub fn clear(&self) -> Result<()> {
         for kind in [Kind::Kafka, Kind::Ottla] {
             let dir = self.options.dir.join(kind.name());
-            if dir.exists() {
-                fs::remove_dir_all(&dir).doing(format_args!("delete {}", dir.display()))?;
-            }
+            disk::delete(&dir).doing(format_args!("delete {}", dir.display()))?;
         }
         Ok(())
     }

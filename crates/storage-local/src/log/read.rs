@@ -308,14 +308,17 @@ impl Readers {
         }
         let wanted = if request.at_least_one { request.max_bytes.max(first_len) } else { request.max_bytes };
         let end = len.min(at.saturating_add(wanted as u64));
-        let sendable = end - at >= SEND_FILE_MIN && segment.is_checked(at, end);
-        if sendable && !resident(file.as_ref(), at, end) && waiting == Waiting::Allowed {
-            bring_to_memory(file.as_ref(), at, end)?;
-        }
-        if sendable && resident(file.as_ref(), at, end) {
-            self.want_ahead(segment, file.as_ref(), at, end);
-            let len = u32::try_from(end - at).unwrap_or(u32::MAX);
-            return Ok((vec![ReadPiece::File(FileRange { file: file.clone(), at, len })], false));
+        if end - at >= SEND_FILE_MIN && segment.is_checked(at, end) {
+            let mut there = resident(file.as_ref(), at, end);
+            if !there && waiting == Waiting::Allowed {
+                bring_to_memory(file.as_ref(), at, end)?;
+                there = resident(file.as_ref(), at, end);
+            }
+            if there {
+                self.want_ahead(segment, file.as_ref(), at, end);
+                let len = u32::try_from(end - at).unwrap_or(u32::MAX);
+                return Ok((vec![ReadPiece::File(FileRange { file: file.clone(), at, len })], false));
+            }
         }
         // A damaged header may claim a length for which memory must not be taken.
         let large = waiting == Waiting::Allowed && first_len > request.max_bytes.max(LARGE_BATCH);
