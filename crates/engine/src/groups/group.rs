@@ -16,7 +16,7 @@ use super::{
         UnreadableGroup, classic_rows, consumer_member_row, consumer_row, read_classic, read_consumer,
     },
     handle::GroupError,
-    settling::Told,
+    settling::{Stored, Told},
 };
 
 /// What an operator can set about groups.
@@ -59,6 +59,8 @@ pub(super) enum Answer {
 /// What a step of a group wants done: rows first, answers then.
 #[derive(Default)]
 pub(super) struct Outcome {
+    /// What was handed to the store before the changes and belongs to them.
+    pub(super) before: Option<Stored>,
     pub(super) changes: Vec<GroupChange>,
     pub(super) answers: Vec<(Token, Answer)>,
     /// Who is told besides, where there are changes.
@@ -275,7 +277,7 @@ impl Group {
             changes.push(GroupChange::ReplaceMembers { group: self.id.clone(), members });
             self.is_stored = true;
         }
-        Outcome { changes, answers: answers(effects.answers, Answer::Classic), told: Vec::new() }
+        Outcome { changes, answers: answers(effects.answers, Answer::Classic), ..Outcome::default() }
     }
 
     /// The rows and answers that a step of a KIP-848 group comes to: the group's row where that has changed, and one
@@ -318,7 +320,7 @@ impl Group {
             }));
             self.is_stored = true;
         }
-        Outcome { changes, answers: answers(effects.answers, Answer::Consumer), told: Vec::new() }
+        Outcome { changes, answers: answers(effects.answers, Answer::Consumer), ..Outcome::default() }
     }
 }
 

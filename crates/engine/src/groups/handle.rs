@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     UnreadableGroup,
     group::{Answer, CommitClaim, GroupDescription},
-    owner::{Job, Step},
+    owner::{Job, Step, Work},
 };
 
 /// Why a request to a group is refused.
@@ -208,9 +208,7 @@ impl<S: Storage> Groups<S> {
         claim: CommitClaim,
         offsets: Vec<OffsetRow>,
     ) -> Result<(), GroupError> {
-        let (answer, committed) = oneshot::channel();
-        self.send(group, move |step| step.commit(&claim, offsets, answer))?;
-        committed.await.unwrap_or(Err(GroupError::Stopping))
+        self.ask(group, move |step, answer| step.commit(&claim, offsets, answer)).await
     }
 
     /// Describes a group (DescribeGroups, ConsumerGroupDescribe). One that nobody knows is an empty classic group
@@ -227,19 +225,7 @@ impl<S: Storage> Groups<S> {
     /// # Errors
     /// See [`GroupError`].
     pub async fn delete(&self, group: &str) -> Result<(), GroupError> {
-        let (answer, deleted) = oneshot::channel();
-        self.send(group, move |step| step.delete(answer))?;
-        deleted.await.unwrap_or(Err(GroupError::Stopping))
-    }
-
-    async fn ask(
-        &self,
-        group: &str,
-        work: impl FnOnce(&mut Step<'_, S>, oneshot::Sender<Answered>) + Send + 'static,
-    ) -> Answered {
-        let (answer, answered) = oneshot::channel();
-        self.send(group, move |step| work(step, answer))?;
-        answered.await.unwrap_or(Err(GroupError::Stopping))
+        self.ask(group, |step, answer| step.delete(answer)).await
     }
 
     /// For what is answered at once.
@@ -248,24 +234,24 @@ impl<S: Storage> Groups<S> {
         group: &str,
         work: impl FnOnce(&mut Step<'_, S>) -> Result<T, GroupError> + Send + 'static,
     ) -> Result<T, GroupError> {
-        let (answer, answered) = oneshot::channel();
-        self.send(group, move |step| {
-            // Who asked may have gone.
-            let _ = answer.send(match step.failed() {
-                Some(error) => Err(error),
-                None => work(step),
-            });
-        })?;
-        answered.await.unwrap_or(Err(GroupError::Stopping))
+        // Who asked may have gone.
+        self.ask(group, |step, answer| drop(answer.send(work(step)))).await
     }
 
-    fn send(
+    /// Has the owner do something with a group, which answers by itself; where the group cannot be had, that is the
+    /// answer.
+    async fn ask<T: Send + 'static>(
         &self,
         group: &str,
-        work: impl FnOnce(&mut Step<'_, S>) + Send + 'static,
-    ) -> Result<(), GroupError> {
-        let job = Job { group: group.into(), work: Box::new(work) };
-        self.jobs.send(job).map_err(|_| GroupError::Stopping)
+        work: impl FnOnce(&mut Step<'_, S>, oneshot::Sender<Result<T, GroupError>>) + Send + 'static,
+    ) -> Result<T, GroupError> {
+        let (answer, answered) = oneshot::channel();
+        let work: Work<S> = Box::new(move |step| match step {
+            Ok(step) => work(step, answer),
+            Err(error) => drop(answer.send(Err(error))),
+        });
+        self.jobs.send(Job { group: group.into(), work }).map_err(|_| GroupError::Stopping)?;
+        answered.await.unwrap_or(Err(GroupError::Stopping))
     }
 }
 

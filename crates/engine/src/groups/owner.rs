@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    mem,
     sync::Arc,
     time::Duration,
 };
@@ -20,7 +19,7 @@ use ottla_records::TopicId;
 use ottla_storage::{GroupStore, OffsetRow, OffsetStore, StateStoreError, Storage, StoredGroup};
 use tokio::{
     sync::{mpsc, oneshot},
-    task::JoinSet,
+    task::JoinHandle,
     time::sleep,
 };
 
@@ -44,7 +43,8 @@ pub(super) struct Job<S: Storage> {
     pub(super) work: Work<S>,
 }
 
-type Work<S> = Box<dyn FnOnce(&mut Step<'_, S>) + Send>;
+/// What to do with the group, or with why it cannot be had.
+pub(super) type Work<S> = Box<dyn FnOnce(Result<&mut Step<'_, S>, GroupError>) + Send>;
 
 /// A group, as far as it is in memory.
 struct Entry<S: Storage> {
@@ -88,7 +88,7 @@ pub struct Owner<S: Storage> {
     /// Groups that were without members once, the oldest first.
     memberless: VecDeque<Arc<str>>,
     deadlines: BTreeSet<(Duration, Arc<str>)>,
-    settling: mpsc::UnboundedReceiver<Settling>,
+    settler: JoinHandle<()>,
     tools: Tools<S>,
 }
 
@@ -131,7 +131,7 @@ impl<S: Storage> Owner<S> {
             groups: HashMap::new(),
             memberless: VecDeque::new(),
             deadlines: BTreeSet::new(),
-            settling,
+            settler: tokio::spawn(settle(settling)),
             tools,
         };
         owner.load_all().await?;
@@ -162,9 +162,6 @@ impl<S: Storage> Owner<S> {
 
     /// Serves requests until nobody can ask any more, and then ends what is on its way.
     pub async fn run(mut self) {
-        let (_, nothing) = mpsc::unbounded_channel();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(settle(mem::replace(&mut self.settling, nothing)));
         loop {
             let sleep = sleep(self.until_next_deadline());
             tokio::select! {
@@ -178,8 +175,9 @@ impl<S: Storage> Owner<S> {
             }
             self.pass_time();
         }
-        drop(self);
-        while tasks.join_next().await.is_some() {}
+        // Nothing more is handed to the settler: it ends with what it has.
+        drop(self.tools);
+        let _ = self.settler.await;
     }
 
     fn until_next_deadline(&self) -> Duration {
@@ -236,11 +234,7 @@ impl<S: Storage> Owner<S> {
         self.tools.broker.notices().failed("reading a group", error);
         let Some(entry) = self.groups.remove(id) else { return };
         for work in entry.waiting {
-            work(&mut Step {
-                group: Err(error.clone()),
-                tools: &mut self.tools,
-                outcome: Outcome::default(),
-            });
+            work(Err(error.clone()));
         }
     }
 
@@ -261,8 +255,8 @@ impl<S: Storage> Owner<S> {
                 break;
             };
             let Some(work) = entry.waiting.pop_front() else { break };
-            let mut step = Step { group: Ok(group), tools: &mut self.tools, outcome: Outcome::default() };
-            work(&mut step);
+            let mut step = Step { group, tools: &mut self.tools, outcome: Outcome::default() };
+            work(Ok(&mut step));
             let outcome = step.outcome;
             entry.is_busy = self.tools.carry_out(id, outcome);
         }
@@ -284,8 +278,7 @@ impl<S: Storage> Owner<S> {
                 continue;
             }
             if let Some(group) = &mut entry.group {
-                let topics = View(self.tools.broker.topics());
-                let outcome = group.tick(&topics, now, self.tools.broker.clock().wall());
+                let outcome = group.tick(&self.tools.topics(), now, self.tools.broker.clock().wall());
                 entry.is_busy = self.tools.carry_out(&id, outcome);
             }
             self.set_deadline(&id);
@@ -351,6 +344,10 @@ impl<S: Storage> Tools<S> {
         self.broker.clock().monotonic()
     }
 
+    fn topics(&self) -> View<S> {
+        View(self.broker.topics())
+    }
+
     /// Has the rows of a group read.
     fn load(&self, id: Arc<str>) {
         let (broker, to_owner) = (self.broker.clone(), self.to_owner.clone());
@@ -371,7 +368,7 @@ impl<S: Storage> Tools<S> {
 
     /// Has changes made durable and answers given then. Returns whether there are changes to wait for.
     fn carry_out(&mut self, id: &Arc<str>, outcome: Outcome) -> bool {
-        let Outcome { changes, answers, mut told } = outcome;
+        let Outcome { before, changes, answers, mut told } = outcome;
         if changes.is_empty() {
             self.answer_all(answers);
             return false;
@@ -390,7 +387,13 @@ impl<S: Storage> Tools<S> {
         });
         let stored = self.broker.storage().groups().change_groups(changes);
         told.push(tell);
-        self.settle(Settling { stored: Box::pin(stored), told });
+        let stored = Box::pin(async move {
+            if let Some(before) = before {
+                before.await?;
+            }
+            stored.await
+        });
+        self.settle(Settling { stored, told });
         true
     }
 
@@ -410,18 +413,12 @@ impl<S: Storage> Tools<S> {
 
 /// A request at work on its group.
 pub(super) struct Step<'a, S: Storage> {
-    /// The group, or why it is not there.
-    group: Result<&'a mut Group, GroupError>,
+    group: &'a mut Group,
     tools: &'a mut Tools<S>,
     outcome: Outcome,
 }
 
 impl<S: Storage> Step<'_, S> {
-    /// Why the group is not there, if it is not.
-    pub(super) fn failed(&self) -> Option<GroupError> {
-        self.group.as_ref().err().cloned()
-    }
-
     pub(super) fn join(&mut self, joining: Joining, answer: oneshot::Sender<Answered>) {
         self.classic(answer, |group, token, now| group.join(token, joining, now));
     }
@@ -441,14 +438,10 @@ impl<S: Storage> Step<'_, S> {
         step: impl FnOnce(&mut classic::ClassicGroup, Token, Duration) -> ClassicEffects,
     ) {
         let (now, wall) = (self.tools.now(), self.tools.broker.clock().wall());
-        let group = match &mut self.group {
-            Ok(group) => group,
-            Err(error) => return drop(answer.send(Err(error.clone()))),
-        };
-        match group.as_classic(&self.tools.settings) {
+        match self.group.as_classic(&self.tools.settings) {
             Ok(classic) => {
                 let effects = step(classic, self.tools.token(answer), now);
-                self.outcome = group.classic_outcome(effects, wall);
+                self.outcome = self.group.classic_outcome(effects, wall);
             }
             Err(error) => drop(answer.send(Err(error))),
         }
@@ -456,8 +449,8 @@ impl<S: Storage> Step<'_, S> {
 
     pub(super) fn heartbeat(&mut self, claim: &Claim<'_>) -> Result<(), GroupError> {
         let now = self.tools.now();
-        match self.group.as_mut().map_err(|error| error.clone())?.protocol {
-            Protocol::Classic(ref mut group) => Ok(group.heartbeat(claim, now)?),
+        match &mut self.group.protocol {
+            Protocol::Classic(group) => Ok(group.heartbeat(claim, now)?),
             // No member of it sends these.
             Protocol::Consumer(_) => Err(classic::Refusal::UnknownMember.into()),
         }
@@ -468,17 +461,12 @@ impl<S: Storage> Step<'_, S> {
         heartbeat: &consumer::Heartbeat,
         answer: oneshot::Sender<Answered>,
     ) {
-        let now = self.tools.now();
-        let topics = View(self.tools.broker.topics());
-        let group = match &mut self.group {
-            Ok(group) => group,
-            Err(error) => return drop(answer.send(Err(error.clone()))),
-        };
-        match group.as_consumer(&self.tools.settings) {
+        let (now, topics) = (self.tools.now(), self.tools.topics());
+        match self.group.as_consumer(&self.tools.settings) {
             Ok(consumer) => {
                 let token = self.tools.token(answer);
                 let effects: Effects<_, _> = consumer.heartbeat(token, heartbeat, &topics, now);
-                self.outcome = group.consumer_outcome(effects);
+                self.outcome = self.group.consumer_outcome(effects);
             }
             Err(error) => drop(answer.send(Err(error))),
         }
@@ -492,14 +480,11 @@ impl<S: Storage> Step<'_, S> {
     ) {
         let now = self.tools.now();
         let partitions = offsets.iter().map(|row| TopicPartition::new(row.key.topic, row.key.partition));
-        let allowed = match &mut self.group {
-            Ok(group) => group.may_commit(claim, partitions, now).map(|()| group.id()),
-            Err(error) => Err(error.clone()),
-        };
-        match allowed {
-            Ok(group) => {
-                let stored = self.tools.broker.storage().groups().commit_offsets(&group, offsets);
-                self.tools.settle(Settling { stored: Box::pin(stored), told: vec![tell(answer)] });
+        match self.group.may_commit(claim, partitions, now) {
+            Ok(()) => {
+                let groups = self.tools.broker.storage().groups();
+                let stored = Box::pin(groups.commit_offsets(&self.group.id(), offsets));
+                self.tools.settle(Settling { stored, told: vec![tell(answer)] });
             }
             // Who asked may have gone.
             Err(error) => drop(answer.send(Err(error))),
@@ -507,24 +492,16 @@ impl<S: Storage> Step<'_, S> {
     }
 
     pub(super) fn describe(&self) -> GroupDescription {
-        let topics = View(self.tools.broker.topics());
-        match &self.group {
-            Ok(group) => group.describe(&topics),
-            Err(_) => Group::blank("".into(), &self.tools.settings).describe(&topics),
-        }
+        self.group.describe(&self.tools.topics())
     }
 
     pub(super) fn delete(&mut self, answer: oneshot::Sender<Result<(), GroupError>>) {
-        let deleted = match &mut self.group {
-            Ok(group) => group.delete().map(|outcome| (outcome, group.id())),
-            Err(error) => Err(error.clone()),
-        };
-        match deleted {
-            Ok((outcome, id)) => {
+        match self.group.delete() {
+            Ok(outcome) => {
                 // Its offsets go first: a group that is left without them by a crash can be deleted again.
-                let offsets = self.tools.broker.storage().groups().delete_offsets_of_group(&id);
-                self.tools.settle(Settling { stored: Box::pin(offsets), told: Vec::new() });
-                self.outcome = Outcome { told: vec![tell(answer)], ..outcome };
+                let offsets = self.tools.broker.storage().groups().delete_offsets_of_group(&self.group.id());
+                self.outcome =
+                    Outcome { before: Some(Box::pin(offsets)), told: vec![tell(answer)], ..outcome };
             }
             Err(error) => drop(answer.send(Err(error))),
         }
