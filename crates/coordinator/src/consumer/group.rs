@@ -294,7 +294,7 @@ impl ConsumerGroup {
         let Some(member) = self.members.remove(id) else { return };
         self.deadlines.forget(id);
         self.reconciled -= usize::from(member.current.is_at(self.assignment_epoch));
-        for partition in member.current.assigned.iter().chain(member.current.pending.iter()) {
+        for partition in member.current.held() {
             self.held.remove(&partition);
         }
         self.count_out(&member.row);
@@ -379,11 +379,11 @@ impl ConsumerGroup {
     pub(super) fn settle(&mut self, id: &MemberId, next: CurrentRow, now: Duration) {
         let Some(member) = self.members.get_mut(id) else { return };
         self.reconciled -= usize::from(member.current.is_at(self.assignment_epoch));
-        for partition in member.current.assigned.iter().chain(member.current.pending.iter()) {
+        for partition in member.current.held() {
             self.held.remove(&partition);
         }
         member.current = next;
-        self.held.extend(member.current.assigned.iter().chain(member.current.pending.iter()));
+        self.held.extend(member.current.held());
         self.reconciled += usize::from(member.current.is_at(self.assignment_epoch));
         let must_revoke = member.current.state == MemberState::UnrevokedPartitions
             && member.current.epoch != MemberEpoch::LEAVES_FOR_NOW;

@@ -91,13 +91,13 @@ impl ConsumerGroup {
         let reassigned =
             self.reconcile(&id, heartbeat.owned.as_ref(), news.resubscribed, topics, now, changes);
         let current = self.members.get(&id).map(|member| &member.current);
-        let assigned = current.map(|current| current.assigned.keys()).unwrap_or_default();
+        let assigned = || current.map(|current| current.assigned.keys()).unwrap_or_default();
         let member_epoch = current.map_or(MemberEpoch::JOINS, |current| current.epoch);
         Ok(Accepted {
-            member_id: id,
             member_epoch,
             heartbeat_interval: self.settings.heartbeat_interval,
-            assignment: (reassigned || behind || heartbeat.is_full()).then_some(assigned),
+            assignment: (reassigned || behind || heartbeat.is_full()).then(assigned),
+            member_id: id,
         })
     }
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::group::{ConsumerGroup, Member};
 use crate::{
     GroupEpoch, InstanceId, MemberEpoch, MemberId,
-    assignor::{Assignment, Assignor, Partitions},
+    assignor::{Assignment, Assignor, Partitions, TopicPartition},
 };
 
 /// A change of one row of a group.
@@ -106,6 +106,11 @@ impl Default for CurrentRow {
 }
 
 impl CurrentRow {
+    /// What nobody else may get: what it may use, and what it has not given up yet.
+    pub(super) fn held(&self) -> impl Iterator<Item = TopicPartition> {
+        self.assigned.iter().chain(self.pending.iter())
+    }
+
     /// Whether the member has all that the target of `epoch` gives to it.
     pub(super) fn is_at(&self, epoch: GroupEpoch) -> bool {
         self.state == MemberState::Stable && self.epoch.0 == epoch.0

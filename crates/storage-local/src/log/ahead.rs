@@ -49,7 +49,7 @@ impl Readers {
     /// read is good.
     fn step_ahead(&self, segment: &Segment, step: Step) -> io::Result<Option<u64>> {
         let file = self.files.get(segment.log(), segment.base(), Part::Log)?;
-        file.start_reading(step.ask.0, step.ask.1.saturating_sub(step.ask.0))?;
+        file.start_reading(step.asked, step.until.saturating_sub(step.asked))?;
         let at = segment.checked_until(step.at);
         if at >= step.until {
             return Ok(Some(at));

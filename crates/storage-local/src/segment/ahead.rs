@@ -1,5 +1,7 @@
 //! What is read of a segment before its reader asks for it.
 
+use std::mem;
+
 /// A range that is being read ahead. There is one a segment at most: a second reader, elsewhere in the
 /// segment, goes without.
 #[derive(Debug)]
@@ -17,8 +19,8 @@ pub(super) struct Ahead {
 pub(crate) struct Step {
     /// From where on batches are to be checked.
     pub(crate) at: u64,
-    /// What the system is to be asked to read.
-    pub(crate) ask: (u64, u64),
+    /// How far the system has been asked to read already.
+    pub(crate) asked: u64,
     /// How far to go.
     pub(crate) until: u64,
 }
@@ -44,12 +46,11 @@ impl Ahead {
 
     /// The next step; `None` at the end.
     pub(super) fn step(&mut self) -> Option<Step> {
-        let ask = (self.asked, self.until);
-        if self.at >= self.until && ask.0 >= ask.1 {
+        if self.at.min(self.asked) >= self.until {
             return None;
         }
-        self.asked = self.until;
-        Some(Step { at: self.at, ask, until: self.until })
+        let asked = mem::replace(&mut self.asked, self.until);
+        Some(Step { at: self.at, asked, until: self.until })
     }
 }
 
@@ -60,12 +61,12 @@ mod tests {
     #[test]
     fn the_range_is_asked_for_once_and_goes_on_with_its_reader() {
         let mut ahead = Ahead::new(0, 100, 300);
-        assert_eq!(ahead.step(), Some(Step { at: 0, ask: (100, 300), until: 300 }));
+        assert_eq!(ahead.step(), Some(Step { at: 0, asked: 100, until: 300 }));
         ahead.came_to(180);
-        assert_eq!(ahead.step(), Some(Step { at: 180, ask: (300, 300), until: 300 }));
+        assert_eq!(ahead.step(), Some(Step { at: 180, asked: 300, until: 300 }));
         ahead.go_on(200, 400);
         ahead.came_to(250);
-        assert_eq!(ahead.step(), Some(Step { at: 250, ask: (300, 400), until: 400 }));
+        assert_eq!(ahead.step(), Some(Step { at: 250, asked: 300, until: 400 }));
         ahead.came_to(400);
         assert_eq!(ahead.step(), None);
     }
@@ -75,7 +76,7 @@ mod tests {
         let mut ahead = Ahead::new(1000, 1100, 1300);
         ahead.go_on(2000, 2200);
         ahead.go_on(100, 300);
-        assert_eq!(ahead.step(), Some(Step { at: 1000, ask: (1100, 1300), until: 1300 }));
+        assert_eq!(ahead.step(), Some(Step { at: 1000, asked: 1100, until: 1300 }));
         ahead.came_to(1300);
         assert_eq!(ahead.step(), None);
     }
@@ -84,7 +85,7 @@ mod tests {
     fn what_is_checked_already_is_only_asked_for() {
         let mut ahead = Ahead::new(0, 100, 300);
         ahead.came_to(500);
-        assert_eq!(ahead.step(), Some(Step { at: 500, ask: (100, 300), until: 300 }));
+        assert_eq!(ahead.step(), Some(Step { at: 500, asked: 100, until: 300 }));
         assert_eq!(ahead.step(), None);
     }
 }

@@ -254,7 +254,7 @@ impl Fixture {
         let mut held = BTreeSet::new();
         for member in self.group.members.values() {
             let current = &member.current;
-            for partition in current.assigned.iter().chain(current.pending.iter()) {
+            for partition in current.held() {
                 assert!(held.insert(partition), "{partition:?} belongs to two members");
             }
             assert!(current.pending.is_empty() || current.state == MemberState::UnrevokedPartitions);
