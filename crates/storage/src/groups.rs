@@ -22,6 +22,24 @@ pub enum GroupKind {
     Consumer,
 }
 
+impl GroupKind {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Classic, Self::Consumer];
+
+    /// Its name in rows and where people read it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Consumer => "consumer",
+        }
+    }
+
+    /// The one with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
 /// A group as it is stored, without its members.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct GroupRow {

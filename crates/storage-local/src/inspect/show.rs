@@ -3,9 +3,7 @@
 use std::fmt::{self, Display};
 
 use ottla_records::{BatchHeader, LeaderEpoch, TimestampMs, TimestampType};
-use ottla_storage::{
-    GroupKind, GroupRow, MemberRow, OffsetKey, OffsetRow, ProducerEntry, TopicRow, TopicState,
-};
+use ottla_storage::{GroupRow, MemberRow, OffsetKey, OffsetRow, ProducerEntry, TopicRow, TopicState};
 
 use crate::{
     checkpoint::LogCheckpoint,
@@ -145,11 +143,8 @@ impl Display for Group<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "group id={:?} kind=", self.0)?;
         let Some(row) = self.1 else { return f.write_str("none") };
-        let kind = match row.kind {
-            GroupKind::Classic => "classic",
-            GroupKind::Consumer => "consumer",
-        };
-        write!(f, "{kind} epoch={} protocol_type={:?} empty_since=", row.epoch, row.protocol_type)?;
+        let (kind, epoch) = (row.kind.name(), row.epoch);
+        write!(f, "{kind} epoch={epoch} protocol_type={:?} empty_since=", row.protocol_type)?;
         or_none(f, row.empty_since)?;
         write!(f, " state_size={}", row.state.len())
     }

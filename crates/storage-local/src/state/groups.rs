@@ -170,25 +170,17 @@ pub(super) fn member_row(row: &Row<'_>, at: usize) -> Result<MemberRow, Trouble>
 }
 
 fn kind_of(text: &str) -> Result<GroupKind, Trouble> {
-    match text {
-        "classic" => Ok(GroupKind::Classic),
-        "consumer" => Ok(GroupKind::Consumer),
-        other => Err(Trouble::damage(format!("a row of table groups has kind {other:?}"))),
-    }
+    GroupKind::named(text).ok_or_else(|| Trouble::damage(format!("a row of table groups has kind {text:?}")))
 }
 
 fn put_group(db: &Connection, row: &GroupRow) -> Result<(), Trouble> {
-    let kind = match row.kind {
-        GroupKind::Classic => "classic",
-        GroupKind::Consumer => "consumer",
-    };
     let mut put = db.prepare_cached(
         "INSERT INTO groups (id, kind, epoch, protocol_type, state, empty_since) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, epoch = excluded.epoch,
          protocol_type = excluded.protocol_type, state = excluded.state, empty_since = excluded.empty_since",
     )?;
     let empty_since = row.empty_since.map(TimestampMs::get);
-    put.execute(params![&*row.id, kind, row.epoch, row.protocol_type, &*row.state, empty_since])?;
+    put.execute(params![&*row.id, row.kind.name(), row.epoch, row.protocol_type, &*row.state, empty_since])?;
     Ok(())
 }
 
