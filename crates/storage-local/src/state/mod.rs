@@ -54,8 +54,15 @@ use crate::faults::{FaultHandler, Faults};
 pub struct StateDb {
     /// `None` once it is closed.
     queues: Mutex<Option<Queues>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// `None` once it is closed.
+    threads: Mutex<Option<Threads>>,
     faults: Faults,
+}
+
+struct Threads {
+    reader: JoinHandle<()>,
+    /// The writer, and the thread that makes checkpoints, which ends after it.
+    writing: [JoinHandle<()>; 2],
 }
 
 /// The ways to the threads that do what is asked.
@@ -91,7 +98,7 @@ impl StateDb {
             spawn("state-checkpoint", Box::new(move || run_checkpointer(second, &wishes, &beside)))?;
         let beside = faults.clone();
         let reader = spawn("state-reader", Box::new(move || run_reader(third, &read_queue, &beside)))?;
-        let threads = Mutex::new(vec![writer, checkpointer, reader]);
+        let threads = Mutex::new(Some(Threads { reader, writing: [writer, checkpointer] }));
         let queues = Mutex::new(Some(Queues { writer: jobs, reader: reads }));
         Ok(Self { queues, threads, faults })
     }
@@ -115,10 +122,15 @@ impl StateDb {
     /// Finishes what was asked, and closes the file. Requests fail from now on. Waits for the threads; not
     /// to be called on a network thread.
     pub fn close(&self) {
-        drop(self.queues.lock().take());
-        for thread in self.threads.lock().drain(..) {
-            // A thread that panicked has said so on its own.
-            let _ = thread.join();
+        // A thread that panicked has said so on its own.
+        let wait = |thread: JoinHandle<()>| drop(thread.join());
+        let writer = self.queues.lock().take().map(|queues| queues.writer);
+        let mut threads = self.threads.lock();
+        if let Some(Threads { reader, writing }) = threads.take() {
+            // SQLite tidies up with the last connection, but not where another one is being closed just then.
+            wait(reader);
+            drop(writer);
+            writing.into_iter().for_each(wait);
         }
     }
 

@@ -132,8 +132,7 @@ pub(super) fn open_second(path: &Path) -> Result<Connection, StateError> {
     Ok(db)
 }
 
-/// Opens another connection, which changes nothing. It may be the last to be closed, and then tidies up as any
-/// other does.
+/// Opens another connection, which changes nothing.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, StateError> {
     let db = open_second(path)?;
     db.pragma_update(None, "query_only", true).map_err(|error| StateError::of(path, &error))?;
