@@ -18,6 +18,7 @@ pub mod classic;
 pub mod consumer;
 pub mod effects;
 pub mod ids;
+mod memory;
 
 pub use effects::{Effects, Token};
 pub use ids::{Generation, GroupEpoch, GroupId, InstanceId, MemberEpoch, MemberId};

@@ -11,11 +11,12 @@ use std::{
 
 use ottla_records::{LeaderEpoch, ProducerId, TopicId};
 use ottla_storage::{
-    Clock, CreateTopicError, NewTopic, Random, StateStoreError, Storage, StorageError, TopicRow, TopicState,
-    TopicStore,
+    Budget, Clock, CreateTopicError, NewTopic, OffsetStore, Random, StateStoreError, Storage, StorageError,
+    TopicRow, TopicState, TopicStore,
 };
 use parking_lot::RwLock;
 use thiserror::Error;
+use tokio::sync::watch;
 
 use crate::{
     names::{self, InvalidName},
@@ -175,6 +176,9 @@ pub struct Broker<S: Storage> {
     random: Arc<dyn Random>,
     cluster_id: String,
     topics: RwLock<Arc<Topics<S>>>,
+    /// How often topics have changed.
+    topic_changes: watch::Sender<u64>,
+    memory: Budget,
     /// Held by whoever changes topics.
     changing: tokio::sync::Mutex<()>,
     /// Producer ids that are set aside: the next one, and how many.
@@ -207,6 +211,7 @@ impl<S: Storage> Broker<S> {
             }
         }
         let notices = Notices::new(clock.clone());
+        let memory = usize::try_from(settings.memory_budget / 4).unwrap_or(usize::MAX);
         Ok(Self {
             storage,
             settings,
@@ -214,6 +219,8 @@ impl<S: Storage> Broker<S> {
             random,
             cluster_id,
             topics: RwLock::new(Arc::new(topics)),
+            topic_changes: watch::Sender::new(0),
+            memory: Budget::new(memory),
             changing: tokio::sync::Mutex::new(()),
             producer_ids: tokio::sync::Mutex::new((0, 0)),
             notices,
@@ -258,6 +265,21 @@ impl<S: Storage> Broker<S> {
     /// The topics now.
     pub fn topics(&self) -> Arc<Topics<S>> {
         self.topics.read().clone()
+    }
+
+    /// Hears that topics were created or deleted.
+    pub fn topic_changes(&self) -> watch::Receiver<u64> {
+        self.topic_changes.subscribe()
+    }
+
+    /// A quarter of `memory.budget`: what responses hold until they are written, and what groups remember.
+    pub fn memory(&self) -> &Budget {
+        &self.memory
+    }
+
+    fn publish(&self, topics: Topics<S>) {
+        *self.topics.write() = Arc::new(topics);
+        self.topic_changes.send_modify(|changes| *changes += 1);
     }
 
     /// Checks a request for a topic and returns how it would come out: partitions and settings.
@@ -329,8 +351,7 @@ impl<S: Storage> Broker<S> {
             row.logs.iter().map(|log| self.storage.open_log(*log, effective.log_settings())).collect();
         let topic =
             Arc::new(Topic { id: row.id, name: row.name, given: settings, settings: effective, partitions });
-        let next = Arc::new(self.topics().with(topic.clone()));
-        *self.topics.write() = next;
+        self.publish(self.topics().with(topic.clone()));
         let wanted = self.replication_wanted(request);
         if wanted > 1 {
             tracing::warn!(
@@ -356,7 +377,8 @@ impl<S: Storage> Broker<S> {
         }
     }
 
-    /// Deletes a topic: when this returns, clients do not see it any more, nor does any later life.
+    /// Deletes a topic: when this returns, clients do not see it any more, nor does any later life, and what groups
+    /// committed for it is gone.
     ///
     /// # Errors
     /// See [`DeleteError`].
@@ -367,8 +389,8 @@ impl<S: Storage> Broker<S> {
         let _changing = self.changing.lock().await;
         let topic = self.topics().with_id(id).cloned().ok_or(DeleteError::Unknown)?;
         self.storage.topics().mark_deleting(id).await?;
-        let next = Arc::new(self.topics().without(&topic));
-        *self.topics.write() = next;
+        self.publish(self.topics().without(&topic));
+        self.storage.groups().delete_offsets_of_topic(id).await?;
         for log in &topic.partitions {
             self.storage.delete_log(log).await?;
         }

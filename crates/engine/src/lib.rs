@@ -13,5 +13,8 @@ pub mod settings;
 
 pub use broker::{Broker, CreateError, DeleteError, StartError, Topic, TopicRequest, Topics};
 pub use door::{Advances, Door, ProduceError, Watch};
+/// The state machines of groups: what doors ask them and are answered.
+pub use ottla_coordinator as coordinator;
+
 pub use names::{InvalidName, collides, validate};
 pub use notices::Notices;

@@ -1,14 +1,10 @@
 //! How much memory a classic group holds.
 
 use super::{ClassicGroup, Protocol, member::Member, members::Members, sessions::Expiry};
-use crate::{InstanceId, MemberId};
-
-/// Entries that a node of a `BTreeMap` has room for, and how many it has in the middle between half full and full.
-const NODE_ENTRIES: usize = 11;
-const NODE_ENTRIES_USED: usize = 8;
-
-/// What an allocation that is counted by references takes beside its value.
-const COUNTS_BYTES: usize = 16;
+use crate::{
+    InstanceId, MemberId,
+    memory::{COUNTS_BYTES, shared_bytes, tree_bytes},
+};
 
 impl ClassicGroup {
     /// About how many bytes the group holds, for a budget. Looks at each member.
@@ -47,12 +43,4 @@ impl Member {
             + protocols.sum::<usize>()
             + self.assignment.len()
     }
-}
-
-fn shared_bytes(text: &str) -> usize {
-    COUNTS_BYTES + text.len().next_multiple_of(8)
-}
-
-fn tree_bytes<K, V>(len: usize) -> usize {
-    len.div_ceil(NODE_ENTRIES_USED) * (NODE_ENTRIES * (size_of::<K>() + size_of::<V>()) + COUNTS_BYTES)
 }

@@ -201,6 +201,16 @@ impl ClassicGroup {
         self.state() == State::Empty && self.generation == Generation(0) && self.pending.is_empty()
     }
 
+    /// How many members there are.
+    pub fn member_count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether an id was given out that nobody has joined with yet (KIP-394).
+    pub fn has_pending_members(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// Settings that hold from now on. What waits goes on with those that it began with.
     pub fn set_settings(&mut self, settings: Arc<ClassicSettings>) {
         self.settings = settings;

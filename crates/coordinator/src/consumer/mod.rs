@@ -12,6 +12,7 @@
 //! | `group` | the parts that every input uses: epochs, target assignments, members that go |
 //! | `reconcile` | how a member goes from what it has to what it is to have |
 //! | `deadlines` | when a member's time is over |
+//! | `memory` | how much memory a group holds |
 //! | `diagram` | the states and their changes, as below |
 //!
 //! What a group must assign has a group epoch: it rises with every change of members, subscriptions or topics.
@@ -70,6 +71,7 @@ pub mod describe;
 mod diagram;
 mod group;
 mod heartbeat;
+mod memory;
 pub mod offsets;
 mod reconcile;
 pub mod request;

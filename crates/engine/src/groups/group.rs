@@ -15,17 +15,61 @@ use super::{
     documents::{
         UnreadableGroup, classic_rows, consumer_member_row, consumer_row, read_classic, read_consumer,
     },
-    handle::GroupError,
+    handle::{GroupError, GroupOverview},
+    patterns::Resolved,
     settling::{Stored, Told},
 };
+use crate::settings::BrokerSettings;
 
-/// What an operator can set about groups.
-#[derive(Clone, Debug, Default)]
+/// What groups of consumers call their protocol.
+pub(super) const CONSUMER: &str = "consumer";
+/// About what a group takes beside its state: its place among others, its name twice, its deadline.
+const ENTRY_BYTES: usize = 400;
+
+/// Reads the names of topics from what a member of a classic group of consumers says of itself; `None` where that
+/// makes no sense. A door knows how these bytes are laid out.
+pub type SubscriptionTopics = fn(&[u8]) -> Option<Vec<Arc<str>>>;
+
+/// What an operator can set about groups, and what a door knows of them.
+#[derive(Clone, Debug)]
 pub struct GroupSettings {
     /// Of groups in which a member assigns.
     pub classic: Arc<ClassicSettings>,
     /// Of groups of KIP-848.
     pub consumer: ConsumerSettings,
+    /// How long offsets are kept that nobody needs (`offsets.retention.minutes`).
+    pub offsets_retention: Duration,
+    /// How often expired offsets are looked for (`offsets.retention.check.interval.ms`).
+    pub expiry_interval: Duration,
+    /// What members of classic groups of consumers subscribe to.
+    pub subscription_topics: SubscriptionTopics,
+}
+
+impl GroupSettings {
+    /// What a broker's settings come to.
+    pub fn new(settings: &BrokerSettings, subscription_topics: SubscriptionTopics) -> Self {
+        let classic = ClassicSettings {
+            initial_rebalance_delay: settings.group_initial_rebalance_delay,
+            session_timeout_min: settings.group_session_timeout_min,
+            session_timeout_max: settings.group_session_timeout_max,
+            group_size_max: settings.group_max_size as usize,
+            ..ClassicSettings::default()
+        };
+        let consumer = ConsumerSettings {
+            session_timeout: settings.group_consumer_session_timeout,
+            heartbeat_interval: settings.group_consumer_heartbeat_interval,
+            max_size: settings.group_consumer_max_size as usize,
+            assignors: settings.group_consumer_assignors.clone(),
+            assignment_interval: settings.group_consumer_assignment_interval,
+        };
+        Self {
+            classic: Arc::new(classic),
+            consumer,
+            offsets_retention: settings.offsets_retention,
+            expiry_interval: settings.offsets_retention_check_interval,
+            subscription_topics,
+        }
+    }
 }
 
 /// Who commits offsets, as the request says.
@@ -41,6 +85,15 @@ pub struct CommitClaim {
     pub tells_epochs: bool,
 }
 
+/// Who fetches offsets, as the request says (OffsetFetch from version 9 on).
+#[derive(Clone, Debug)]
+pub struct FetchClaim {
+    /// The member id, if one was given.
+    pub member_id: Option<MemberId>,
+    /// The member epoch; -1 for one who is no member.
+    pub epoch: MemberEpoch,
+}
+
 /// A group, as it is told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GroupDescription {
@@ -48,6 +101,13 @@ pub enum GroupDescription {
     Classic(classic::Description),
     /// A group of KIP-848.
     Consumer(consumer::GroupDescription),
+}
+
+impl GroupDescription {
+    /// A group that nobody ever joined, and that offsets were committed for.
+    pub(super) fn of_offsets_alone() -> Self {
+        Self::Classic(ClassicGroup::new(Arc::default()).describe())
+    }
 }
 
 /// An answer of either protocol.
@@ -65,6 +125,26 @@ pub(super) struct Outcome {
     pub(super) answers: Vec<(Token, Answer)>,
     /// Who is told besides, where there are changes.
     pub(super) told: Vec<Told>,
+    /// By how many bytes the request may have made the group grow.
+    pub(super) brought: usize,
+}
+
+/// What the members of a group subscribe to.
+pub(super) enum Subscription {
+    /// These topics.
+    Topics(HashSet<Arc<str>>),
+    /// That cannot be known, or may change at any moment.
+    Unknown,
+}
+
+impl Subscription {
+    /// Whether somebody may need this topic.
+    pub(super) fn may_have(&self, name: &str) -> bool {
+        match self {
+            Self::Topics(topics) => topics.contains(name),
+            Self::Unknown => true,
+        }
+    }
 }
 
 /// The state of a group by its protocol.
@@ -134,6 +214,107 @@ impl Group {
             },
             Protocol::Consumer(group) => group.member_count() == 0,
         }
+    }
+
+    /// Whether nothing is known of it but what anybody could have guessed: it is as if it were not there.
+    pub(super) fn is_blank(&self) -> bool {
+        !self.is_stored && matches!(&self.protocol, Protocol::Classic(group) if group.is_blank())
+    }
+
+    /// How many members it has.
+    pub(super) fn member_count(&self) -> usize {
+        match &self.protocol {
+            Protocol::Classic(group) => group.member_count(),
+            Protocol::Consumer(group) => group.member_count(),
+        }
+    }
+
+    /// Whether somebody is in it, or has been given an id to join with.
+    pub(super) fn has_members(&self) -> bool {
+        match &self.protocol {
+            Protocol::Classic(group) => group.member_count() > 0 || group.has_pending_members(),
+            Protocol::Consumer(group) => group.member_count() > 0,
+        }
+    }
+
+    /// About how many bytes it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        let state = match &self.protocol {
+            Protocol::Classic(group) => group.held_bytes(),
+            Protocol::Consumer(group) => group.held_bytes(),
+        };
+        ENTRY_BYTES + self.id.len() + state
+    }
+
+    /// Whether its members are consumers, whose subscriptions are known.
+    pub(super) fn is_of_consumers(&self) -> bool {
+        match &self.protocol {
+            Protocol::Classic(group) => group.protocol_type() == Some(CONSUMER),
+            Protocol::Consumer(_) => true,
+        }
+    }
+
+    /// What its members subscribe to.
+    pub(super) fn subscription(&self, read: SubscriptionTopics) -> Subscription {
+        match &self.protocol {
+            Protocol::Consumer(group) => Subscription::Topics(group.subscribed_topics().cloned().collect()),
+            Protocol::Classic(group) => match group.state() {
+                classic::State::Empty => Subscription::Topics(HashSet::new()),
+                classic::State::Stable if self.is_of_consumers() => {
+                    let members = group.describe().members;
+                    let topics: Option<Vec<_>> =
+                        members.iter().map(|member| read(&member.metadata)).collect();
+                    topics.map_or(Subscription::Unknown, |topics| {
+                        Subscription::Topics(topics.into_iter().flatten().collect())
+                    })
+                }
+                _ => Subscription::Unknown,
+            },
+        }
+    }
+
+    /// Whether other topics may matter to it.
+    pub(super) fn watches_topics(&self) -> bool {
+        matches!(&self.protocol, Protocol::Consumer(group) if group.member_count() > 0)
+    }
+
+    /// Whether members subscribe to regular expressions.
+    pub(super) fn has_patterns(&self) -> bool {
+        self.patterns().next().is_some()
+    }
+
+    /// The regular expressions that members subscribe to.
+    pub(super) fn patterns(&self) -> impl Iterator<Item = &Arc<str>> {
+        let group = match &self.protocol {
+            Protocol::Classic(_) => None,
+            Protocol::Consumer(group) => Some(group),
+        };
+        group.into_iter().flat_map(|group| group.patterns())
+    }
+
+    /// Topics have changed, and regular expressions stand for what is said here.
+    pub(super) fn topics_changed(
+        &mut self,
+        resolved: &Resolved,
+        topics: &dyn consumer::Topics,
+        now: Duration,
+    ) -> Outcome {
+        let Protocol::Consumer(group) = &mut self.protocol else { return Outcome::default() };
+        let own: Vec<_> =
+            group.patterns().filter_map(|text| Some((text.clone(), resolved.get(text)?.clone()))).collect();
+        let effects = group.patterns_resolved(own, topics, now);
+        self.consumer_outcome(effects)
+    }
+
+    /// What a list tells of it.
+    pub(super) fn overview(&self) -> GroupOverview {
+        let (kind, state, protocol_type) = match &self.protocol {
+            Protocol::Classic(group) => {
+                (GroupKind::Classic, group.state().as_str(), group.protocol_type().unwrap_or_default())
+            }
+            Protocol::Consumer(group) => (GroupKind::Consumer, group.state().name(), CONSUMER),
+        };
+        GroupOverview { id: self.id.clone(), kind, protocol_type: protocol_type.into(), state }
     }
 
     /// Whether it was deleted.
@@ -215,6 +396,9 @@ impl Group {
         partitions: impl IntoIterator<Item = TopicPartition>,
         now: Duration,
     ) -> Result<(), GroupError> {
+        if self.is_blank() && claim.epoch >= 0 {
+            return Err(GroupError::NotFound);
+        }
         match &mut self.protocol {
             Protocol::Classic(group) => {
                 let claim = classic::Claim {

@@ -1,6 +1,6 @@
 //! What doors ask of groups.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use ottla_coordinator::{
@@ -8,15 +8,24 @@ use ottla_coordinator::{
     classic::{self, Claim, Joining, Leaving, Syncing},
     consumer,
 };
-use ottla_storage::{OffsetRow, StateStoreError, Storage};
+use ottla_storage::{
+    Expirable, Expiry, GroupKind, GroupListing, GroupStore, OffsetCursor, OffsetKey, OffsetPage, OffsetRow,
+    OffsetStore, StateStoreError, Storage,
+};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     UnreadableGroup,
-    group::{Answer, CommitClaim, GroupDescription},
-    owner::{Job, Step, Work},
+    group::{Answer, CommitClaim, FetchClaim, GroupDescription},
+    owner::{Job, Work},
+    patterns::Resolver,
+    step::Step,
 };
+use crate::broker::Broker;
+
+/// Groups that are read from the store at a time.
+const LIST_PAGE: usize = 1000;
 
 /// Why a request to a group is refused.
 #[derive(Clone, Debug, Error)]
@@ -33,6 +42,17 @@ pub enum GroupError {
     /// The group has members that use the other protocol.
     #[error("the group has members that use the other group protocol")]
     OtherProtocol,
+    /// There is no such group.
+    #[error("there is no such group")]
+    NotFound,
+    /// Groups hold all the memory that they may.
+    #[error(
+        "groups hold all the memory that they may (three sixteenths of memory.budget); a larger budget lets them grow"
+    )]
+    NoMemory,
+    /// Groups need more memory, which others are about to give back: the same request will be served in a moment.
+    #[error("memory for groups is short for a moment; try again")]
+    Busy,
     /// What is stored of the group cannot be read.
     #[error(transparent)]
     Unreadable(#[from] UnreadableGroup),
@@ -47,14 +67,65 @@ pub enum GroupError {
 /// What an answer comes as, or why there is none.
 pub(super) type Answered = Result<Answer, GroupError>;
 
+/// What a list tells of a group.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct GroupOverview {
+    /// Its name.
+    pub id: Arc<str>,
+    /// Its protocol.
+    pub kind: GroupKind,
+    /// What its members call their protocol; empty where there never were any.
+    pub protocol_type: String,
+    /// Its state, by Kafka's name.
+    pub state: &'static str,
+}
+
+impl GroupOverview {
+    /// A group of which nothing is in memory: it has no members.
+    fn of(listing: GroupListing) -> Self {
+        let GroupListing { id, kind, protocol_type, .. } = listing;
+        Self { id, kind: kind.unwrap_or(GroupKind::Classic), protocol_type, state: "Empty" }
+    }
+}
+
 /// The groups of a broker, as doors see them.
 pub struct Groups<S: Storage> {
     jobs: mpsc::UnboundedSender<Job<S>>,
+    broker: Arc<Broker<S>>,
+    resolver: Resolver,
 }
 
 impl<S: Storage> Clone for Groups<S> {
     fn clone(&self) -> Self {
-        Self { jobs: self.jobs.clone() }
+        let Self { jobs, broker, resolver } = self;
+        Self { jobs: jobs.clone(), broker: broker.clone(), resolver: resolver.clone() }
+    }
+}
+
+/// The same, for one whose interest does not keep the owner alive.
+pub(super) struct WeakGroups<S: Storage> {
+    jobs: mpsc::WeakUnboundedSender<Job<S>>,
+    broker: Arc<Broker<S>>,
+    resolver: Resolver,
+}
+
+impl<S: Storage> Clone for WeakGroups<S> {
+    fn clone(&self) -> Self {
+        let Self { jobs, broker, resolver } = self;
+        Self { jobs: jobs.clone(), broker: broker.clone(), resolver: resolver.clone() }
+    }
+}
+
+impl<S: Storage> WeakGroups<S> {
+    /// The groups, while others can ask for them.
+    pub(super) fn upgrade(&self) -> Option<Groups<S>> {
+        let Self { jobs, broker, resolver } = self;
+        Some(Groups { jobs: jobs.upgrade()?, broker: broker.clone(), resolver: resolver.clone() })
+    }
+
+    /// The broker whose groups they are.
+    pub(super) fn broker(&self) -> &Broker<S> {
+        &self.broker
     }
 }
 
@@ -110,8 +181,21 @@ pub struct LeavingMember {
 }
 
 impl<S: Storage> Groups<S> {
-    pub(super) fn new(jobs: mpsc::UnboundedSender<Job<S>>) -> Self {
-        Self { jobs }
+    pub(super) fn new(
+        jobs: mpsc::UnboundedSender<Job<S>>,
+        broker: Arc<Broker<S>>,
+        resolver: Resolver,
+    ) -> Self {
+        Self { jobs, broker, resolver }
+    }
+
+    pub(super) fn downgrade(&self) -> WeakGroups<S> {
+        let Self { jobs, broker, resolver } = self;
+        WeakGroups { jobs: jobs.downgrade(), broker: broker.clone(), resolver: resolver.clone() }
+    }
+
+    fn store(&self) -> &S::Groups {
+        self.broker.storage().groups()
     }
 
     /// A member joins a classic group, or joins it again (JoinGroup). The answer comes when the rebalance is
@@ -211,13 +295,98 @@ impl<S: Storage> Groups<S> {
         self.ask(group, move |step, answer| step.commit(&claim, offsets, answer)).await
     }
 
-    /// Describes a group (DescribeGroups, ConsumerGroupDescribe). One that nobody knows is an empty classic group
-    /// without a generation.
+    /// Which topics a regular expression in a subscription stands for now (KIP-848). Anchors are not needed: the whole
+    /// name of a topic is matched.
+    pub async fn resolve(&self, pattern: &str) -> consumer::Pattern {
+        self.resolver.resolve(&self.broker, pattern).await
+    }
+
+    /// The group's offsets of these partitions (OffsetFetch), in the order of `keys`; those that it has none of are
+    /// left out. Who names itself by `claim` must be a member in its epoch.
     ///
     /// # Errors
     /// See [`GroupError`].
-    pub async fn describe(&self, group: &str) -> Result<GroupDescription, GroupError> {
-        self.call(group, |step| Ok(step.describe())).await
+    pub async fn fetch_offsets(
+        &self,
+        group: &str,
+        claim: Option<FetchClaim>,
+        keys: Vec<OffsetKey>,
+    ) -> Result<Vec<OffsetRow>, GroupError> {
+        self.may_fetch_offsets(group, claim).await?;
+        Ok(self.store().read_offsets(group, keys).await?)
+    }
+
+    /// All of the group's offsets, page by page: the next ones from `from` on, at most `max`.
+    ///
+    /// # Errors
+    /// See [`GroupError`].
+    pub async fn fetch_offset_page(
+        &self,
+        group: &str,
+        claim: Option<FetchClaim>,
+        from: Option<OffsetCursor>,
+        max: usize,
+    ) -> Result<OffsetPage, GroupError> {
+        self.may_fetch_offsets(group, claim).await?;
+        Ok(self.store().read_offset_page(group, from, max).await?)
+    }
+
+    async fn may_fetch_offsets(&self, group: &str, claim: Option<FetchClaim>) -> Result<(), GroupError> {
+        match claim {
+            Some(claim) if claim.member_id.is_some() || claim.epoch.0 >= 0 => {
+                self.call(group, move |step| step.may_fetch_offsets(&claim)).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes the group's offsets of these partitions (OffsetDelete): says of each, in their order, whether it did.
+    /// Those of a topic that a member subscribes to stay.
+    ///
+    /// # Errors
+    /// See [`GroupError`]; none is deleted then.
+    pub async fn delete_offsets(&self, group: &str, keys: Vec<OffsetKey>) -> Result<Vec<bool>, GroupError> {
+        if !self.is_there(group).await? {
+            return Err(GroupError::NotFound);
+        }
+        self.ask(group, move |step, answer| step.delete_offsets(keys, answer)).await
+    }
+
+    /// Describes a group (DescribeGroups, ConsumerGroupDescribe), if it is there. One that only offsets were committed
+    /// for is an empty classic group.
+    ///
+    /// # Errors
+    /// See [`GroupError`].
+    pub async fn describe(&self, group: &str) -> Result<Option<GroupDescription>, GroupError> {
+        if let Some(described) = self.call(group, |step| Ok(step.describe())).await? {
+            return Ok(Some(described));
+        }
+        let has_offsets = self.store().has_offsets(group).await?;
+        Ok(has_offsets.then(GroupDescription::of_offsets_alone))
+    }
+
+    /// All groups, by their names (ListGroups).
+    ///
+    /// # Errors
+    /// See [`GroupError`].
+    pub async fn list(&self) -> Result<Vec<GroupOverview>, GroupError> {
+        let mut groups = BTreeMap::new();
+        let mut last: Option<Arc<str>> = None;
+        loop {
+            let page = self.store().list_groups(last.as_deref(), LIST_PAGE).await?;
+            let Some(end) = page.last() else { break };
+            last = Some(end.id.clone());
+            groups.extend(page.into_iter().map(|listing| (listing.id.clone(), GroupOverview::of(listing))));
+        }
+        groups.extend(self.in_memory().await?.into_iter().map(|group| (group.id.clone(), group)));
+        Ok(groups.into_values().collect())
+    }
+
+    /// The groups that are in memory, all that have members among them.
+    pub(super) async fn in_memory(&self) -> Result<Vec<GroupOverview>, GroupError> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(Job::All(answer)).map_err(|_| GroupError::Stopping)?;
+        answered.await.map_err(|_| GroupError::Stopping)
     }
 
     /// Deletes a group that has no members, with its offsets (DeleteGroups).
@@ -225,7 +394,41 @@ impl<S: Storage> Groups<S> {
     /// # Errors
     /// See [`GroupError`].
     pub async fn delete(&self, group: &str) -> Result<(), GroupError> {
+        if !self.is_there(group).await? {
+            return Err(GroupError::NotFound);
+        }
         self.ask(group, |step, answer| step.delete(answer)).await
+    }
+
+    async fn is_there(&self, group: &str) -> Result<bool, GroupError> {
+        let is_known = self.call(group, |step| Ok(step.describe().is_some())).await?;
+        Ok(is_known || self.store().has_offsets(group).await?)
+    }
+
+    /// Deletes offsets of the group that have expired, if any may.
+    pub(super) async fn expire(
+        &self,
+        group: &str,
+        which: Expirable,
+        expiry: Expiry,
+    ) -> Result<(), GroupError> {
+        loop {
+            let which = which.clone();
+            let expiring = self.call(group, move |step| Ok(step.expire(which, expiry))).await?;
+            let Some(expiring) = expiring else { return Ok(()) };
+            if !expiring.await?.more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Forgets a group that was found to have neither members nor offsets.
+    pub(super) async fn forget(&self, group: &str) -> Result<(), GroupError> {
+        self.call(group, |step| {
+            step.forget();
+            Ok(())
+        })
+        .await
     }
 
     /// For what is answered at once.
@@ -250,7 +453,7 @@ impl<S: Storage> Groups<S> {
             Ok(step) => work(step, answer),
             Err(error) => drop(answer.send(Err(error))),
         });
-        self.jobs.send(Job { group: group.into(), work }).map_err(|_| GroupError::Stopping)?;
+        self.jobs.send(Job::One(group.into(), work)).map_err(|_| GroupError::Stopping)?;
         answered.await.unwrap_or(Err(GroupError::Stopping))
     }
 }

@@ -5,7 +5,11 @@
 //! |---|---|
 //! | `handle` | [`Groups`]: what doors ask of groups |
 //! | `owner` | [`Owner`]: the task that all groups belong to |
+//! | `step` | a request at work on its group |
 //! | `group` | one group of either protocol, and what its steps want done |
+//! | `patterns` | regular expressions in subscriptions, and which topics they stand for |
+//! | `expiry` | offsets that nobody needs any more |
+//! | `memory` | what groups may hold |
 //! | `settling` | changes on their way to the disk, and who is told when they are there |
 //! | `documents` | groups as rows of the state database and back |
 //!
@@ -17,14 +21,18 @@
 //! - In memory are the groups that have members, and some others that were asked for lately. All others are rows.
 
 mod documents;
+mod expiry;
 mod group;
 mod handle;
+mod memory;
 mod owner;
+mod patterns;
 mod settling;
+mod step;
 #[cfg(test)]
 mod tests;
 
 pub use documents::UnreadableGroup;
-pub use group::{CommitClaim, GroupDescription, GroupSettings};
-pub use handle::{GroupError, Groups, LeavingMember, Member, SyncRequest};
+pub use group::{CommitClaim, FetchClaim, GroupDescription, GroupSettings, SubscriptionTopics};
+pub use handle::{GroupError, GroupOverview, Groups, LeavingMember, Member, SyncRequest};
 pub use owner::Owner;

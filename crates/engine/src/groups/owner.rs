@@ -9,14 +9,8 @@ use std::{
     time::Duration,
 };
 
-use ottla_coordinator::{
-    Effects, Token,
-    assignor::TopicPartition,
-    classic::{self, Claim, ClassicEffects, Joining, Leaving, Syncing},
-    consumer::{self, TopicInfo},
-};
-use ottla_records::TopicId;
-use ottla_storage::{GroupStore, OffsetRow, OffsetStore, StateStoreError, Storage, StoredGroup};
+use ottla_coordinator::Token;
+use ottla_storage::{GroupStore, OffsetStore, Reservation, StateStoreError, Storage, StoredGroup};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -24,11 +18,15 @@ use tokio::{
 };
 
 use super::{
-    group::{Answer, CommitClaim, Group, GroupDescription, GroupSettings, Outcome, Protocol},
-    handle::{Answered, GroupError, Groups},
+    expiry::sweep,
+    group::{Answer, Group, GroupSettings, Outcome},
+    handle::{Answered, GroupError, GroupOverview, Groups, WeakGroups},
+    memory::Share,
+    patterns::{Resolved, Resolver},
     settling::{Settling, Told, settle},
+    step::{Step, View},
 };
-use crate::broker::{Broker, Topics};
+use crate::broker::Broker;
 
 /// Groups without members that are kept in memory, because they were asked for lately.
 const MEMBERLESS_MAX: usize = 4096;
@@ -37,10 +35,19 @@ const LOAD_PAGE: usize = 1000;
 /// The longest sleep: a deadline that time has passed is noticed after it, however the clock goes.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
 
-/// What somebody wants of a group.
-pub(super) struct Job<S: Storage> {
-    pub(super) group: Arc<str>,
-    pub(super) work: Work<S>,
+/// The least time between two resolutions of regular expressions after topics have changed.
+const RESOLVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Groups that are told of changed topics before others have their turn.
+const NEWS_AT_ONCE: usize = 64;
+/// Requests that are taken before time and news have their turn.
+const JOBS_AT_ONCE: usize = 64;
+
+/// What somebody wants of groups.
+pub(super) enum Job<S: Storage> {
+    /// Something of this one.
+    One(Arc<str>, Work<S>),
+    /// What is in memory of all of them.
+    All(oneshot::Sender<Vec<GroupOverview>>),
 }
 
 /// What to do with the group, or with why it cannot be had.
@@ -59,6 +66,12 @@ struct Entry<S: Storage> {
     is_queued: bool,
     /// It was asked for since it came to the front of that queue.
     is_used: bool,
+    /// Topics have changed, and regular expressions stand for other ones perhaps.
+    news: Option<Arc<Resolved>>,
+    /// About how many bytes it holds.
+    held: usize,
+    /// Steps since that was counted.
+    uncounted: usize,
 }
 
 impl<S: Storage> Default for Entry<S> {
@@ -70,6 +83,9 @@ impl<S: Storage> Default for Entry<S> {
             deadline: None,
             is_queued: false,
             is_used: false,
+            news: None,
+            held: 0,
+            uncounted: 0,
         }
     }
 }
@@ -78,6 +94,10 @@ impl<S: Storage> Default for Entry<S> {
 enum Event {
     Loaded(Arc<str>, Result<Option<StoredGroup>, StateStoreError>),
     Settled(Arc<str>, Result<(), StateStoreError>),
+    Resolved(Resolved),
+    Granted(Option<Reservation>),
+    /// Offsets were looked through for expired ones.
+    Swept,
 }
 
 /// The owner of all groups.
@@ -88,14 +108,26 @@ pub struct Owner<S: Storage> {
     /// Groups that were without members once, the oldest first.
     memberless: VecDeque<Arc<str>>,
     deadlines: BTreeSet<(Duration, Arc<str>)>,
+    /// Groups that are to hear news.
+    to_tell: VecDeque<Arc<str>>,
+    resolver: Resolver,
+    /// When regular expressions are to be resolved again.
+    resolve_at: Option<Duration>,
+    resolved_at: Option<Duration>,
+    is_resolving: bool,
+    /// When offsets are to be looked through for expired ones; `None` while that goes on.
+    sweep_at: Option<Duration>,
+    /// For those who look through them: they must not keep the owner alive.
+    weak: WeakGroups<S>,
     settler: JoinHandle<()>,
     tools: Tools<S>,
 }
 
 /// What steps work with.
-struct Tools<S: Storage> {
-    broker: Arc<Broker<S>>,
-    settings: GroupSettings,
+pub(super) struct Tools<S: Storage> {
+    pub(super) broker: Arc<Broker<S>>,
+    pub(super) settings: GroupSettings,
+    pub(super) share: Share,
     /// Those who wait for an answer of a state machine.
     asking: HashMap<Token, oneshot::Sender<Answered>>,
     last_token: u64,
@@ -116,7 +148,10 @@ impl<S: Storage> Owner<S> {
         let (to_jobs, jobs) = mpsc::unbounded_channel();
         let (to_owner, events) = mpsc::unbounded_channel();
         let (to_settle, settling) = mpsc::unbounded_channel();
+        let resolver = Resolver::new();
+        let groups = Groups::new(to_jobs, broker.clone(), resolver.clone());
         let tools = Tools {
+            share: Share::new(broker.memory().clone()),
             broker,
             settings,
             asking: HashMap::new(),
@@ -131,11 +166,32 @@ impl<S: Storage> Owner<S> {
             groups: HashMap::new(),
             memberless: VecDeque::new(),
             deadlines: BTreeSet::new(),
+            to_tell: VecDeque::new(),
+            resolver,
+            resolve_at: None,
+            resolved_at: None,
+            is_resolving: false,
+            sweep_at: Some(tools.now().saturating_add(tools.settings.expiry_interval)),
+            weak: groups.downgrade(),
             settler: tokio::spawn(settle(settling)),
             tools,
         };
+        owner.delete_offsets_of_gone_topics().await?;
         owner.load_all().await?;
-        Ok((owner, Groups::new(to_jobs)))
+        // Topics may have come or gone since the groups were stored.
+        owner.topics_changed();
+        Ok((owner, groups))
+    }
+
+    /// A life may have ended after a topic was deleted and before its offsets were.
+    async fn delete_offsets_of_gone_topics(&self) -> Result<(), StateStoreError> {
+        let (store, topics) = (self.tools.broker.storage().groups(), self.tools.broker.topics());
+        for topic in store.offset_topics(None).await? {
+            if topics.with_id(topic.id).is_none() {
+                store.delete_offsets_of_topic(topic.id).await?;
+            }
+        }
+        Ok(())
     }
 
     /// How many groups without members it may keep.
@@ -153,7 +209,8 @@ impl<S: Storage> Owner<S> {
             last = Some(end.row.id.clone());
             for stored in page {
                 let group = Group::restore(&stored, &self.tools.settings, self.tools.now())?;
-                let entry = Entry { group: Some(group), ..Entry::default() };
+                let mut entry = Entry { group: Some(group), ..Entry::default() };
+                entry.count(&mut self.tools.share);
                 self.groups.insert(stored.row.id.clone(), entry);
                 self.set_deadline(&stored.row.id);
             }
@@ -162,30 +219,55 @@ impl<S: Storage> Owner<S> {
 
     /// Serves requests until nobody can ask any more, and then ends what is on its way.
     pub async fn run(mut self) {
+        let mut topics = self.tools.broker.topic_changes();
         loop {
-            let sleep = sleep(self.until_next_deadline());
+            let sleep = sleep(self.until_next());
             tokio::select! {
                 biased;
+                Ok(()) = topics.changed() => self.topics_changed(),
                 Some(event) = self.events.recv() => self.hear(event),
                 job = self.jobs.recv() => match job {
-                    Some(job) => self.take(job),
+                    Some(job) => self.take_all(job),
                     None => break,
                 },
                 () = sleep => {}
             }
             self.pass_time();
+            self.tell_some();
         }
         // Nothing more is handed to the settler: it ends with what it has.
         drop(self.tools);
         let _ = self.settler.await;
     }
 
-    fn until_next_deadline(&self) -> Duration {
-        let next = self.deadlines.first().map_or(SLEEP_MAX, |(at, _)| at.saturating_sub(self.tools.now()));
-        next.min(SLEEP_MAX)
+    /// How long there is nothing to do, if nobody asks.
+    fn until_next(&self) -> Duration {
+        if !self.to_tell.is_empty() {
+            return Duration::ZERO;
+        }
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        let resolve_at = self.resolve_at.filter(|_| !self.is_resolving);
+        let next = [deadline, resolve_at, self.sweep_at].into_iter().flatten().min();
+        next.map_or(SLEEP_MAX, |at| at.saturating_sub(self.tools.now()).min(SLEEP_MAX))
     }
 
-    fn take(&mut self, Job { group, work }: Job<S>) {
+    fn take_all(&mut self, first: Job<S>) {
+        self.take(first);
+        for _ in 1..JOBS_AT_ONCE {
+            let Ok(job) = self.jobs.try_recv() else { return };
+            self.take(job);
+        }
+    }
+
+    fn take(&mut self, job: Job<S>) {
+        let (group, work) = match job {
+            Job::One(group, work) => (group, work),
+            Job::All(answer) => {
+                // Who asked may have gone.
+                let _ = answer.send(self.overview());
+                return;
+            }
+        };
         let entry = self.groups.entry(group.clone()).or_default();
         entry.waiting.push_back(work);
         entry.is_used = true;
@@ -202,6 +284,7 @@ impl<S: Storage> Owner<S> {
                     Ok(group) => {
                         let Some(entry) = self.groups.get_mut(&id) else { return };
                         entry.group = Some(group);
+                        entry.count(&mut self.tools.share);
                         entry.is_busy = false;
                         self.go_on(&id);
                     }
@@ -216,10 +299,84 @@ impl<S: Storage> Owner<S> {
                     && let Some(mut group) = entry.group.take()
                 {
                     self.tools.answer_all(group.close());
+                    entry.count(&mut self.tools.share);
                 }
                 self.go_on(&id);
             }
+            Event::Resolved(resolved) => {
+                self.is_resolving = false;
+                self.resolved_at = Some(self.tools.now());
+                self.bring_news(&Arc::new(resolved), Group::has_patterns);
+            }
+            Event::Granted(piece) => self.tools.share.grant(piece),
+            Event::Swept => {
+                let interval = self.tools.settings.expiry_interval;
+                self.sweep_at = Some(self.tools.now().saturating_add(interval));
+            }
         }
+    }
+
+    /// What is in memory of all groups.
+    fn overview(&self) -> Vec<GroupOverview> {
+        let groups = self.groups.values().filter_map(|entry| entry.group.as_ref());
+        groups.filter(|group| !group.is_blank()).map(Group::overview).collect()
+    }
+
+    /// Topics were created or deleted.
+    fn topics_changed(&mut self) {
+        let earliest = self.resolved_at.map(|at| at.saturating_add(RESOLVE_INTERVAL)).unwrap_or_default();
+        self.resolve_at = Some(self.tools.now().max(earliest));
+        self.bring_news(&Arc::default(), Group::watches_topics);
+    }
+
+    /// Has groups told, one after the other, of other topics and of what regular expressions stand for.
+    fn bring_news(&mut self, resolved: &Arc<Resolved>, concerns: impl Fn(&Group) -> bool) {
+        for (id, entry) in &mut self.groups {
+            if !entry.group.as_ref().is_some_and(&concerns) {
+                continue;
+            }
+            if entry.news.is_none() {
+                self.to_tell.push_back(id.clone());
+            }
+            // What expressions stand for is not forgotten for the sake of topics alone.
+            if entry.news.is_none() || !resolved.is_empty() {
+                entry.news = Some(resolved.clone());
+            }
+        }
+    }
+
+    fn tell_some(&mut self) {
+        for _ in 0..NEWS_AT_ONCE {
+            let Some(id) = self.to_tell.pop_front() else { return };
+            self.go_on(&id);
+        }
+    }
+
+    /// Has the regular expressions of all groups resolved.
+    fn resolve_patterns(&mut self) {
+        let groups = self.groups.values().filter_map(|entry| entry.group.as_ref());
+        let texts: BTreeSet<Arc<str>> = groups.flat_map(Group::patterns).cloned().collect();
+        if texts.is_empty() {
+            return;
+        }
+        self.is_resolving = true;
+        let (resolver, broker, to_owner) =
+            (self.resolver.clone(), self.tools.broker.clone(), self.tools.to_owner.clone());
+        tokio::spawn(async move {
+            let resolved = resolver.resolve_all(&broker, texts.into_iter().collect()).await;
+            let _ = to_owner.send(Event::Resolved(resolved));
+        });
+    }
+
+    fn sweep(&mut self) {
+        let (weak, to_owner) = (self.weak.clone(), self.tools.to_owner.clone());
+        let (broker, retention) = (self.tools.broker.clone(), self.tools.settings.offsets_retention);
+        tokio::spawn(async move {
+            if let Err(error) = sweep(&weak, retention).await {
+                broker.notices().failed("deleting expired offsets", &error);
+            }
+            let _ = to_owner.send(Event::Swept);
+        });
     }
 
     fn found(&self, id: &Arc<str>, stored: Option<StoredGroup>) -> Result<Group, GroupError> {
@@ -232,7 +389,8 @@ impl<S: Storage> Owner<S> {
     /// Nothing can be done for those who wait for this group.
     fn refuse_waiting(&mut self, id: &Arc<str>, error: &GroupError) {
         self.tools.broker.notices().failed("reading a group", error);
-        let Some(entry) = self.groups.remove(id) else { return };
+        let Some(mut entry) = self.groups.remove(id) else { return };
+        entry.count(&mut self.tools.share);
         for work in entry.waiting {
             work(Err(error.clone()));
         }
@@ -247,6 +405,7 @@ impl<S: Storage> Owner<S> {
             }
             let Some(group) = &mut entry.group else {
                 if entry.waiting.is_empty() {
+                    // A group that is not in memory holds nothing.
                     self.groups.remove(id);
                     return;
                 }
@@ -254,19 +413,36 @@ impl<S: Storage> Owner<S> {
                 self.tools.load(id.clone());
                 break;
             };
-            let Some(work) = entry.waiting.pop_front() else { break };
-            let mut step = Step { group, tools: &mut self.tools, outcome: Outcome::default() };
-            work(Ok(&mut step));
-            let outcome = step.outcome;
+            let outcome = if let Some(resolved) = entry.news.take() {
+                group.topics_changed(&resolved, &self.tools.topics(), self.tools.now())
+            } else if let Some(work) = entry.waiting.pop_front() {
+                let mut step = Step::new(group, &mut self.tools);
+                work(Ok(&mut step));
+                step.into_outcome()
+            } else {
+                break;
+            };
+            entry.count_step(&outcome, &mut self.tools.share);
             entry.is_busy = self.tools.carry_out(id, outcome);
         }
         self.set_deadline(id);
         self.let_go(id);
     }
 
-    /// Groups whose time has come hear of it.
+    /// What has come to its time is done.
     fn pass_time(&mut self) {
         let now = self.tools.now();
+        if !self.is_resolving && self.resolve_at.is_some_and(|at| at <= now) {
+            self.resolve_at = None;
+            self.resolve_patterns();
+        }
+        if self.sweep_at.is_some_and(|at| at <= now) {
+            self.sweep_at = None;
+            self.sweep();
+        }
+        if self.tools.share.is_short() {
+            self.tools.ask_for_memory(0);
+        }
         while let Some((at, _)) = self.deadlines.first()
             && *at <= now
         {
@@ -279,6 +455,7 @@ impl<S: Storage> Owner<S> {
             }
             if let Some(group) = &mut entry.group {
                 let outcome = group.tick(&self.tools.topics(), now, self.tools.broker.clock().wall());
+                entry.count_step(&outcome, &mut self.tools.share);
                 entry.is_busy = self.tools.carry_out(&id, outcome);
             }
             self.set_deadline(&id);
@@ -318,8 +495,9 @@ impl<S: Storage> Owner<S> {
             } else if entry.is_used {
                 entry.is_used = false;
                 self.memberless.push_back(oldest);
-            } else {
-                self.groups.remove(&oldest);
+            } else if let Some(mut entry) = self.groups.remove(&oldest) {
+                entry.group = None;
+                entry.count(&mut self.tools.share);
             }
         }
     }
@@ -329,7 +507,29 @@ impl<S: Storage> Entry<S> {
     /// Whether its rows say all of it, and nothing is under way.
     fn is_idle(&self) -> bool {
         let memberless = self.group.as_ref().is_some_and(Group::is_memberless);
-        memberless && !self.is_busy && self.waiting.is_empty()
+        memberless && !self.is_busy && self.waiting.is_empty() && self.news.is_none()
+    }
+
+    /// Counts what the group holds.
+    fn count(&mut self, share: &mut Share) {
+        let now = self.group.as_ref().map_or(0, Group::held_bytes);
+        share.change(self.held, now);
+        (self.held, self.uncounted) = (now, 0);
+    }
+
+    /// Counts what a step has made the group hold: exactly when there were enough of them, since that looks at each
+    /// member, and what the request brought until then.
+    fn count_step(&mut self, outcome: &Outcome, share: &mut Share) {
+        if outcome.brought == 0 && outcome.changes.is_empty() {
+            return;
+        }
+        self.uncounted += 1;
+        if self.group.as_ref().is_none_or(|group| group.member_count() <= self.uncounted * 4) {
+            self.count(share);
+        } else {
+            share.change(0, outcome.brought);
+            self.held += outcome.brought;
+        }
     }
 }
 
@@ -340,12 +540,22 @@ impl<S: Storage> std::fmt::Debug for Owner<S> {
 }
 
 impl<S: Storage> Tools<S> {
-    fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.broker.clock().monotonic()
     }
 
-    fn topics(&self) -> View<S> {
+    pub(super) fn topics(&self) -> View<S> {
         View(self.broker.topics())
+    }
+
+    /// Asks for memory to grow into.
+    pub(super) fn ask_for_memory(&mut self, more: usize) {
+        if let Some(asked) = self.share.ask(more) {
+            let to_owner = self.to_owner.clone();
+            tokio::spawn(async move {
+                let _ = to_owner.send(Event::Granted(asked.await));
+            });
+        }
     }
 
     /// Has the rows of a group read.
@@ -359,7 +569,7 @@ impl<S: Storage> Tools<S> {
     }
 
     /// Notes who waits for an answer under a token.
-    fn token(&mut self, answer: oneshot::Sender<Answered>) -> Token {
+    pub(super) fn token(&mut self, answer: oneshot::Sender<Answered>) -> Token {
         self.last_token += 1;
         let token = Token(self.last_token);
         self.asking.insert(token, answer);
@@ -368,7 +578,7 @@ impl<S: Storage> Tools<S> {
 
     /// Has changes made durable and answers given then. Returns whether there are changes to wait for.
     fn carry_out(&mut self, id: &Arc<str>, outcome: Outcome) -> bool {
-        let Outcome { before, changes, answers, mut told } = outcome;
+        let Outcome { before, changes, answers, mut told, .. } = outcome;
         if changes.is_empty() {
             self.answer_all(answers);
             return false;
@@ -397,7 +607,7 @@ impl<S: Storage> Tools<S> {
         true
     }
 
-    fn settle(&self, settling: Settling) {
+    pub(super) fn settle(&self, settling: Settling) {
         // Who settles has gone when the broker stops: dropped answers say so.
         let _ = self.to_settle.send(settling);
     }
@@ -408,123 +618,5 @@ impl<S: Storage> Tools<S> {
                 let _ = asking.send(Ok(answer));
             }
         }
-    }
-}
-
-/// A request at work on its group.
-pub(super) struct Step<'a, S: Storage> {
-    group: &'a mut Group,
-    tools: &'a mut Tools<S>,
-    outcome: Outcome,
-}
-
-impl<S: Storage> Step<'_, S> {
-    pub(super) fn join(&mut self, joining: Joining, answer: oneshot::Sender<Answered>) {
-        self.classic(answer, |group, token, now| group.join(token, joining, now));
-    }
-
-    pub(super) fn sync(&mut self, syncing: Syncing<'_>, answer: oneshot::Sender<Answered>) {
-        self.classic(answer, |group, token, now| group.sync(token, syncing, now));
-    }
-
-    pub(super) fn leave(&mut self, leaving: &[Leaving<'_>], answer: oneshot::Sender<Answered>) {
-        self.classic(answer, |group, token, now| group.leave(token, leaving, now));
-    }
-
-    /// A step of a classic group that answers under a token.
-    fn classic(
-        &mut self,
-        answer: oneshot::Sender<Answered>,
-        step: impl FnOnce(&mut classic::ClassicGroup, Token, Duration) -> ClassicEffects,
-    ) {
-        let (now, wall) = (self.tools.now(), self.tools.broker.clock().wall());
-        match self.group.as_classic(&self.tools.settings) {
-            Ok(classic) => {
-                let effects = step(classic, self.tools.token(answer), now);
-                self.outcome = self.group.classic_outcome(effects, wall);
-            }
-            Err(error) => drop(answer.send(Err(error))),
-        }
-    }
-
-    pub(super) fn heartbeat(&mut self, claim: &Claim<'_>) -> Result<(), GroupError> {
-        let now = self.tools.now();
-        match &mut self.group.protocol {
-            Protocol::Classic(group) => Ok(group.heartbeat(claim, now)?),
-            // No member of it sends these.
-            Protocol::Consumer(_) => Err(classic::Refusal::UnknownMember.into()),
-        }
-    }
-
-    pub(super) fn consumer_heartbeat(
-        &mut self,
-        heartbeat: &consumer::Heartbeat,
-        answer: oneshot::Sender<Answered>,
-    ) {
-        let (now, topics) = (self.tools.now(), self.tools.topics());
-        match self.group.as_consumer(&self.tools.settings) {
-            Ok(consumer) => {
-                let token = self.tools.token(answer);
-                let effects: Effects<_, _> = consumer.heartbeat(token, heartbeat, &topics, now);
-                self.outcome = self.group.consumer_outcome(effects);
-            }
-            Err(error) => drop(answer.send(Err(error))),
-        }
-    }
-
-    pub(super) fn commit(
-        &mut self,
-        claim: &CommitClaim,
-        offsets: Vec<OffsetRow>,
-        answer: oneshot::Sender<Result<(), GroupError>>,
-    ) {
-        let now = self.tools.now();
-        let partitions = offsets.iter().map(|row| TopicPartition::new(row.key.topic, row.key.partition));
-        match self.group.may_commit(claim, partitions, now) {
-            Ok(()) => {
-                let groups = self.tools.broker.storage().groups();
-                let stored = Box::pin(groups.commit_offsets(&self.group.id(), offsets));
-                self.tools.settle(Settling { stored, told: vec![tell(answer)] });
-            }
-            // Who asked may have gone.
-            Err(error) => drop(answer.send(Err(error))),
-        }
-    }
-
-    pub(super) fn describe(&self) -> GroupDescription {
-        self.group.describe(&self.tools.topics())
-    }
-
-    pub(super) fn delete(&mut self, answer: oneshot::Sender<Result<(), GroupError>>) {
-        match self.group.delete() {
-            Ok(outcome) => {
-                // Its offsets go first: a group that is left without them by a crash can be deleted again.
-                let offsets = self.tools.broker.storage().groups().delete_offsets_of_group(&self.group.id());
-                self.outcome =
-                    Outcome { before: Some(Box::pin(offsets)), told: vec![tell(answer)], ..outcome };
-            }
-            Err(error) => drop(answer.send(Err(error))),
-        }
-    }
-}
-
-fn tell(answer: oneshot::Sender<Result<(), GroupError>>) -> Told {
-    Box::new(move |result| {
-        // Who asked may have gone.
-        let _ = answer.send(result.clone().map_err(GroupError::from));
-    })
-}
-
-/// The topics as groups see them.
-struct View<S: Storage>(Arc<Topics<S>>);
-
-impl<S: Storage> consumer::Topics for View<S> {
-    fn topic(&self, name: &str) -> Option<TopicInfo> {
-        let topic = self.0.named(name)?;
-        Some(TopicInfo { id: topic.id, partitions: topic.partitions.len() as u32 })
-    }
-
-    fn name(&self, id: TopicId) -> Option<Arc<str>> {
-        self.0.with_id(id).map(|topic| topic.name.as_str().into())
     }
 }

@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use ottla_coordinator::assignor::Assignor;
+
 use super::{
     error::{Scope, SettingError},
     table::{BROKER, Setting},
@@ -31,6 +33,24 @@ pub struct BrokerSettings {
     pub fetch_max_bytes: u32,
     /// `max.incremental.fetch.session.cache.slots`; 0 turns sessions off.
     pub fetch_sessions_max: u32,
+    /// `group.consumer.assignment.interval.ms`.
+    pub group_consumer_assignment_interval: Duration,
+    /// `group.consumer.assignors`, at least one.
+    pub group_consumer_assignors: Vec<Assignor>,
+    /// `group.consumer.heartbeat.interval.ms`.
+    pub group_consumer_heartbeat_interval: Duration,
+    /// `group.consumer.max.size`, at least 1.
+    pub group_consumer_max_size: u32,
+    /// `group.consumer.session.timeout.ms`.
+    pub group_consumer_session_timeout: Duration,
+    /// `group.initial.rebalance.delay.ms`.
+    pub group_initial_rebalance_delay: Duration,
+    /// `group.max.session.timeout.ms`.
+    pub group_session_timeout_max: Duration,
+    /// `group.max.size`, at least 1.
+    pub group_max_size: u32,
+    /// `group.min.session.timeout.ms`.
+    pub group_session_timeout_min: Duration,
     /// `log.retention.check.interval.ms`.
     pub retention_check_interval: Duration,
     /// `max.connections`.
@@ -45,6 +65,12 @@ pub struct BrokerSettings {
     pub network_threads: Option<usize>,
     /// `num.partitions`, at least 1.
     pub num_partitions: u32,
+    /// `offset.metadata.max.bytes`.
+    pub offset_metadata_max_bytes: u32,
+    /// `offsets.retention.minutes`.
+    pub offsets_retention: Duration,
+    /// `offsets.retention.check.interval.ms`.
+    pub offsets_retention_check_interval: Duration,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration: Duration,
     /// `socket.request.max.bytes`, brought down to a quarter of the memory budget and to 100 MiB.
@@ -141,6 +167,15 @@ impl BrokerSettings {
             durability: Durability::Fsync,
             fetch_max_bytes: values.number("fetch.max.bytes"),
             fetch_sessions_max: values.number("max.incremental.fetch.session.cache.slots"),
+            group_consumer_assignment_interval: millis("group.consumer.assignment.interval.ms"),
+            group_consumer_assignors: assignors(values.value("group.consumer.assignors")),
+            group_consumer_heartbeat_interval: millis("group.consumer.heartbeat.interval.ms"),
+            group_consumer_max_size: values.number("group.consumer.max.size"),
+            group_consumer_session_timeout: millis("group.consumer.session.timeout.ms"),
+            group_initial_rebalance_delay: millis("group.initial.rebalance.delay.ms"),
+            group_session_timeout_max: millis("group.max.session.timeout.ms"),
+            group_max_size: values.number("group.max.size"),
+            group_session_timeout_min: millis("group.min.session.timeout.ms"),
             retention_check_interval: millis("log.retention.check.interval.ms"),
             max_connections: values.number("max.connections"),
             memory_budget,
@@ -150,6 +185,9 @@ impl BrokerSettings {
                 .value("num.network.threads")
                 .map(|_| values.number("num.network.threads")),
             num_partitions: values.number("num.partitions"),
+            offset_metadata_max_bytes: values.number("offset.metadata.max.bytes"),
+            offsets_retention: Duration::from_secs(60 * values.number::<u64>("offsets.retention.minutes")),
+            offsets_retention_check_interval: millis("offsets.retention.check.interval.ms"),
             producer_id_expiration: millis("producer.id.expiration.ms"),
             socket_request_max_bytes,
             strict_replication: values.boolean("strict.replication"),
@@ -157,6 +195,16 @@ impl BrokerSettings {
             given,
         }
     }
+}
+
+/// The assignors of a list, whose names the table has checked; the default where it is empty.
+fn assignors(value: Option<Value>) -> Vec<Assignor> {
+    let names = match value {
+        Some(Value::List(names)) => names,
+        _ => Vec::new(),
+    };
+    let named: Vec<_> = names.iter().filter_map(|name| Assignor::named(name)).collect();
+    if named.is_empty() { Assignor::ALL.to_vec() } else { named }
 }
 
 impl Default for BrokerSettings {

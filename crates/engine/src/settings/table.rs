@@ -121,6 +121,7 @@ const fn broker(name: &'static str, kind: Kind, default: &'static str) -> Settin
 const POLICIES: Valid = Valid::OneOf(&["compact", "delete"]);
 const COMPRESSIONS: Valid = Valid::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]);
 const TIMESTAMP_TYPES: Valid = Valid::OneOf(&["CreateTime", "LogAppendTime"]);
+const ASSIGNORS: Valid = Valid::OneOf(&["uniform", "range"]);
 const FOREVER: &str = "9223372036854775807";
 const MIB: i64 = 1 << 20;
 
@@ -329,6 +330,40 @@ pub static BROKER: &[Setting] = &[
     broker("fetch.max.bytes", Kind::Int, "57671680")
         .valid(Valid::AtLeast(1024))
         .doc("The most bytes of records that the answer to one fetch holds, whatever its client asks for."),
+    broker("group.consumer.assignment.interval.ms", Kind::Int, "1000").valid(Valid::AtLeast(0)).dynamic().doc(
+        "The least time from one target assignment of a KIP-848 group to the next, in milliseconds, so that members \
+         that join one after the other are assigned to together. A group that was empty does not wait.",
+    ),
+    broker("group.consumer.assignors", Kind::List, "uniform,range").valid(ASSIGNORS).doc(
+        "The assignors that members of KIP-848 groups may ask for. The first is taken where nobody asks for one.",
+    ),
+    broker("group.consumer.heartbeat.interval.ms", Kind::Int, "5000")
+        .valid(Valid::AtLeast(1))
+        .dynamic()
+        .doc("How often members of KIP-848 groups are told to send heartbeats, in milliseconds."),
+    broker("group.consumer.max.size", Kind::Int, "2147483647")
+        .valid(Valid::AtLeast(1))
+        .dynamic()
+        .doc("How many members a KIP-848 group may have."),
+    broker("group.consumer.session.timeout.ms", Kind::Int, "45000").valid(Valid::AtLeast(1)).dynamic().doc(
+        "How long a member of a KIP-848 group may be silent, in milliseconds, before it counts as gone. More than \
+         twice `group.consumer.heartbeat.interval.ms` forgives a lost heartbeat.",
+    ),
+    broker("group.initial.rebalance.delay.ms", Kind::Int, "0").valid(Valid::AtLeast(0)).doc(
+        "How long a classic group that was empty waits for more members after the first has joined, in milliseconds. \
+         Kafka's default is 3000, which spares a large service that starts some rebalances, and lets every single \
+         consumer, console and test wait for three seconds. A rebalance here is a matter of milliseconds, so that \
+         the default is not to wait; who starts hundreds of members at once sets Kafka's value.",
+    ),
+    broker("group.max.session.timeout.ms", Kind::Int, "1800000")
+        .valid(Valid::AtLeast(0))
+        .doc("The longest session time-out that a member of a classic group may ask for, in milliseconds."),
+    broker("group.max.size", Kind::Int, "2147483647")
+        .valid(Valid::AtLeast(1))
+        .doc("How many members a classic group may have."),
+    broker("group.min.session.timeout.ms", Kind::Int, "6000")
+        .valid(Valid::AtLeast(0))
+        .doc("The shortest session time-out that a member of a classic group may ask for, in milliseconds."),
     broker("log.index.interval.bytes", Kind::Int, "4096")
         .valid(Valid::AtLeast(0))
         .dynamic()
@@ -395,6 +430,16 @@ pub static BROKER: &[Setting] = &[
     broker("num.partitions", Kind::Int, "1")
         .valid(Valid::AtLeast(1))
         .doc("How many partitions a topic gets that is created without saying how many."),
+    broker("offset.metadata.max.bytes", Kind::Int, "4096")
+        .valid(Valid::AtLeast(0))
+        .doc("The longest remark that a client may commit with an offset, in bytes."),
+    broker("offsets.retention.check.interval.ms", Kind::Long, "600000")
+        .valid(Valid::AtLeast(1))
+        .doc("How often expired offsets are looked for, in milliseconds."),
+    broker("offsets.retention.minutes", Kind::Int, "10080").valid(Valid::AtLeast(1)).doc(
+        "How long the offsets of a group are kept after its last member has gone, or those of a topic after their \
+         commit where no member of the group subscribes to it any more, in minutes (KIP-211).",
+    ),
     broker("producer.id.expiration.ms", Kind::Int, "86400000").valid(Valid::AtLeast(1)).dynamic().doc(
         "How long the broker remembers what an idempotent producer sent last, in milliseconds, after it has \
          fallen silent.",
@@ -455,6 +500,13 @@ mod tests {
     #[test]
     fn broker_settings_are_kafkas_but_for_what_is_listed_here() {
         let differ = [
+            // Kafka takes the names of classes too.
+            ("group.consumer.assignors", "group.consumer.assignors LIST default=[uniform, range] valid="),
+            // Kafka has 3000, and takes all numbers in these.
+            ("group.initial.rebalance.delay.ms", "group.initial.rebalance.delay.ms INT default=3000"),
+            ("group.max.session.timeout.ms", "group.max.session.timeout.ms INT default=1800000"),
+            ("group.min.session.timeout.ms", "group.min.session.timeout.ms INT default=6000"),
+            ("offset.metadata.max.bytes", "offset.metadata.max.bytes INT default=4096"),
             // Kafka's log cannot do with a factor below 1 either, but says so only when a topic is created.
             ("default.replication.factor", "default.replication.factor INT default=1"),
             ("log.roll.ms", "log.roll.ms LONG default=null"),
