@@ -22,6 +22,26 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct MemoryGroups {
     groups: Arc<Mutex<Groups>>,
+    /// Why no change is made now.
+    failure: Arc<Mutex<Option<StateStoreError>>>,
+}
+
+impl MemoryGroups {
+    /// From now on every change fails with this error, and is not made; `None` lets changes succeed again.
+    pub fn fail(&self, failure: Option<StateStoreError>) {
+        *self.failure.lock() = failure;
+    }
+
+    /// Makes a change, unless it is to fail.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Groups) -> Result<T, StateStoreError>,
+    ) -> Result<T, StateStoreError> {
+        match self.failure.lock().clone() {
+            Some(failure) => Err(failure),
+            None => change(&mut self.groups.lock()),
+        }
+    }
 }
 
 /// Groups by their ids. One without a row and without offsets is not kept.
@@ -199,12 +219,13 @@ impl GroupStore for MemoryGroups {
         &self,
         changes: Vec<GroupChange>,
     ) -> impl Future<Output = Result<(), StateStoreError>> + Send + 'static + use<> {
-        let mut groups = self.groups.lock();
-        let refusal = groups.refusal(&changes);
-        if refusal.is_none() {
-            changes.into_iter().for_each(|change| groups.change(change));
-        }
-        ready(refusal.map_or(Ok(()), Err))
+        ready(self.change(|groups| match groups.refusal(&changes) {
+            Some(refusal) => Err(refusal),
+            None => {
+                changes.into_iter().for_each(|change| groups.change(change));
+                Ok(())
+            }
+        }))
     }
 
     async fn list_groups(
@@ -229,7 +250,7 @@ impl OffsetStore for MemoryGroups {
         group: &str,
         offsets: Vec<OffsetRow>,
     ) -> impl Future<Output = Result<(), StateStoreError>> + Send + 'static + use<> {
-        ready(self.groups.lock().commit(group, offsets))
+        ready(self.change(|groups| groups.commit(group, offsets)))
     }
 
     async fn read_offsets(
@@ -264,29 +285,30 @@ impl OffsetStore for MemoryGroups {
         group: &str,
         keys: Vec<OffsetKey>,
     ) -> impl Future<Output = Result<(), StateStoreError>> + Send + 'static + use<> {
-        self.groups.lock().update(group, |group| {
-            for key in &keys {
-                group.offsets.remove(key);
-            }
-        });
-        ready(Ok(()))
+        ready(self.change(|groups| {
+            groups.update(group, |group| group.offsets.retain(|key, _| !keys.contains(key)));
+            Ok(())
+        }))
     }
 
     fn delete_offsets_of_group(
         &self,
         group: &str,
     ) -> impl Future<Output = Result<(), StateStoreError>> + Send + 'static + use<> {
-        self.groups.lock().update(group, |group| group.offsets.clear());
-        ready(Ok(()))
+        ready(self.change(|groups| {
+            groups.update(group, |group| group.offsets.clear());
+            Ok(())
+        }))
     }
 
     async fn delete_offsets_of_topic(&self, topic: TopicId) -> Result<(), StateStoreError> {
-        let groups = &mut *self.groups.lock();
-        for group in groups.0.values_mut() {
-            group.offsets.retain(|key, _| key.topic != topic);
-        }
-        groups.0.retain(|_, group| group.row.is_some() || !group.offsets.is_empty());
-        Ok(())
+        self.change(|groups| {
+            for group in groups.0.values_mut() {
+                group.offsets.retain(|key, _| key.topic != topic);
+            }
+            groups.0.retain(|_, group| group.row.is_some() || !group.offsets.is_empty());
+            Ok(())
+        })
     }
 
     async fn groups_with_expired_offsets(
@@ -311,6 +333,6 @@ impl OffsetStore for MemoryGroups {
         expiry: Expiry,
         max: usize,
     ) -> impl Future<Output = Result<Expired, StateStoreError>> + Send + 'static + use<> {
-        ready(Ok(self.groups.lock().expire(group, &which, expiry, max)))
+        ready(self.change(|groups| Ok(groups.expire(group, &which, expiry, max))))
     }
 }
