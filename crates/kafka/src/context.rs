@@ -21,7 +21,7 @@ pub struct Identity {
 /// What a handler has at hand.
 pub(crate) struct Context<S: Storage> {
     pub(crate) door: Rc<Door<S>>,
-    pub(crate) groups: Groups<S>,
+    pub(crate) groups: Rc<Groups<S>>,
     pub(crate) identity: Arc<Identity>,
     pub(crate) sessions: Arc<FetchSessions>,
     pub(crate) memory: Memory,

@@ -170,7 +170,7 @@ impl<S: Storage> NetworkThread<S> {
             tokio::task::spawn_local(accepting);
         }
         drop(senders);
-        let identity = Arc::new(self.config.identity.clone());
+        let (identity, groups) = (Arc::new(self.config.identity.clone()), Rc::new(self.groups.clone()));
         let limits = Limits {
             idle: self.config.connections_max_idle,
             memory: self.memory.clone(),
@@ -185,7 +185,7 @@ impl<S: Storage> NetworkThread<S> {
                 _ = stopping.wait_for(|stop| *stop) => None,
             };
             let Some(accepted) = accepted else { break };
-            let served = self.connection(accepted, &door, &identity);
+            let served = self.connection(accepted, &door, &groups, &identity);
             match served {
                 Ok((stream, context)) => {
                     let (alive, open, limits) = (alive.clone(), self.open.clone(), limits.clone());
@@ -213,6 +213,7 @@ impl<S: Storage> NetworkThread<S> {
         &self,
         accepted: Accepted,
         door: &Rc<Door<S>>,
+        groups: &Rc<Groups<S>>,
         identity: &Arc<Identity>,
     ) -> io::Result<(TcpStream, Context<S>)> {
         let stream = TcpStream::from_std(accepted)?;
@@ -223,7 +224,7 @@ impl<S: Storage> NetworkThread<S> {
         let (local, peer): (SocketAddr, SocketAddr) = (stream.local_addr()?, stream.peer_addr()?);
         let context = Context {
             door: door.clone(),
-            groups: self.groups.clone(),
+            groups: groups.clone(),
             identity: identity.clone(),
             sessions: self.sessions.clone(),
             memory: self.memory.clone(),

@@ -52,7 +52,7 @@ pub(crate) fn handle<S: Storage>(
             return Ok(Reply::Now(frame(call.correlation_id, call.version, &response)?));
         }
     };
-    let (broker, groups) = (context.broker().clone(), context.groups.clone());
+    let (door, groups) = (context.door.clone(), context.groups.clone());
     let stopping = context.stopping.clone();
     let (group_id, member_id) = (request.group_id.detached(), request.member_id.detached());
     Ok(Reply::Appended(Box::pin(async move {
@@ -60,7 +60,7 @@ pub(crate) fn handle<S: Storage>(
         let response = match unless_stopping(stopping, groups.join(&group_id, joining)).await {
             Ok(joined) => accepted(call, joined),
             Err(error) => {
-                let code = code(&broker, "joining a group", &error);
+                let code = code(door.broker(), "joining a group", &error);
                 let member_id = match error {
                     GroupError::Classic(Refusal::MemberIdRequired(id)) => id.as_str().into(),
                     _ => member_id,

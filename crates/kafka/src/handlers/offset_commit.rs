@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use ottla_engine::{
-    Topic,
+    Topic, Topics,
     coordinator::{InstanceId, MemberId},
     groups::{CommitClaim, GroupError},
 };
@@ -40,7 +40,8 @@ pub(crate) fn handle<S: Storage>(
     request: OffsetCommitRequest,
 ) -> Result<Reply, RequestError> {
     let mut commit = Commit::new(context, &request);
-    let topics = request.topics.into_iter().map(|topic| commit.take(context, call, topic)).collect();
+    let known = context.broker().topics();
+    let topics = request.topics.into_iter().map(|topic| commit.take(&known, call, topic)).collect();
     let mut response = OffsetCommitResponse { topics, ..OffsetCommitResponse::default() };
     if commit.is_of_unknown_partitions {
         return Ok(Reply::Now(frame(call.correlation_id, call.version, &response)?));
@@ -51,13 +52,13 @@ pub(crate) fn handle<S: Storage>(
         epoch: request.generation_id_or_member_epoch,
         tells_epochs: call.version >= EPOCHS_FROM,
     };
-    let (broker, groups, group_id) = (context.broker().clone(), context.groups.clone(), request.group_id);
+    let (door, groups, group_id) = (context.door.clone(), context.groups.clone(), request.group_id);
     Ok(Reply::Later(Box::pin(async move {
         if let Err(error) = groups.commit(&group_id, claim, commit.rows).await {
             let code = match error {
                 // Which older clients know.
                 GroupError::NotFound if call.version < EPOCHS_FROM => ErrorCode::ILLEGAL_GENERATION,
-                error => code(&broker, "committing offsets", &error),
+                error => code(door.broker(), "committing offsets", &error),
             };
             refuse(&mut response, code);
         }
@@ -70,6 +71,8 @@ struct Commit {
     rows: Vec<OffsetRow>,
     committed_at: TimestampMs,
     expires_at: Option<TimestampMs>,
+    /// See [`fits`].
+    metadata_units_max: usize,
     /// No partition of it is there, so that the group need not be asked.
     is_of_unknown_partitions: bool,
 }
@@ -82,6 +85,7 @@ impl Commit {
             rows: Vec::with_capacity(request.topics.first().map_or(0, |topic| topic.partitions.len())),
             committed_at: now,
             expires_at: retention.map(|ms| TimestampMs(now.0.saturating_add(ms))),
+            metadata_units_max: context.broker().settings().offset_metadata_max_bytes as usize,
             is_of_unknown_partitions: true,
         }
     }
@@ -89,11 +93,10 @@ impl Commit {
     /// Takes the offsets of a topic that can be committed, and says what is wrong with the others.
     fn take<S: Storage>(
         &mut self,
-        context: &Context<S>,
+        topics: &Topics<S>,
         call: Call,
         asked: OffsetCommitRequestTopic,
     ) -> OffsetCommitResponseTopic {
-        let topics = context.broker().topics();
         let (topic, unknown) = match call.version {
             BY_ID_FROM.. => (topics.with_id(TopicId(asked.topic_id.into())), ErrorCode::UNKNOWN_TOPIC_ID),
             _ => (topics.named(&asked.name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
@@ -102,7 +105,7 @@ impl Commit {
         let partition = |partition: OffsetCommitRequestPartition| OffsetCommitResponsePartition {
             partition_index: partition.partition_index,
             error_code: match &topic {
-                Some((topic, name)) => self.take_partition(context, topic, name, partition),
+                Some((topic, name)) => self.take_partition(topic, name, partition),
                 None => unknown,
             },
             ..OffsetCommitResponsePartition::default()
@@ -117,7 +120,6 @@ impl Commit {
 
     fn take_partition<S: Storage>(
         &mut self,
-        context: &Context<S>,
         topic: &Topic<S>,
         name: &Arc<str>,
         asked: OffsetCommitRequestPartition,
@@ -127,7 +129,7 @@ impl Commit {
         }
         self.is_of_unknown_partitions = false;
         let metadata = asked.committed_metadata.as_deref().unwrap_or_default();
-        if !fits(metadata, context.broker().settings().offset_metadata_max_bytes as usize) {
+        if !fits(metadata, self.metadata_units_max) {
             return ErrorCode::OFFSET_METADATA_TOO_LARGE;
         }
         self.rows.push(OffsetRow {

@@ -36,7 +36,7 @@ pub(crate) fn handle<S: Storage>(
             return Ok(Reply::Now(frame(call.correlation_id, call.version, &response)?));
         }
     };
-    let (broker, groups) = (context.broker().clone(), context.groups.clone());
+    let (door, groups) = (context.door.clone(), context.groups.clone());
     let stopping = context.stopping.clone();
     let (group_id, syncing) = (request.group_id.detached(), read(request));
     Ok(Reply::Appended(Box::pin(async move {
@@ -50,7 +50,7 @@ pub(crate) fn handle<S: Storage>(
             },
             // It is no member of a group of KIP-848, whose members do not sync.
             Err(GroupError::OtherProtocol) => refused(ErrorCode::UNKNOWN_MEMBER_ID),
-            Err(error) => refused(code(&broker, "assigning a group's work", &error)),
+            Err(error) => refused(code(door.broker(), "assigning a group's work", &error)),
         };
         frame(call.correlation_id, call.version, &response)
     })))

@@ -16,6 +16,7 @@ mod fetch_sessions;
 mod find_coordinator;
 mod group_memory;
 mod group_restart;
+mod group_store;
 mod heartbeat;
 mod init_producer_id;
 mod join_group;
