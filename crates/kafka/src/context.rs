@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
-use ottla_engine::{Broker, Door};
+use ottla_engine::{Broker, Door, groups::Groups};
 use ottla_protocol::{RequestHeader, Str};
 use ottla_storage::Storage;
 use tokio::sync::watch;
@@ -21,6 +21,7 @@ pub struct Identity {
 /// What a handler has at hand.
 pub(crate) struct Context<S: Storage> {
     pub(crate) door: Rc<Door<S>>,
+    pub(crate) groups: Rc<Groups<S>>,
     pub(crate) identity: Arc<Identity>,
     pub(crate) sessions: Arc<FetchSessions>,
     pub(crate) memory: Memory,
@@ -34,9 +35,10 @@ pub(crate) struct Context<S: Storage> {
 
 impl<S: Storage> Clone for Context<S> {
     fn clone(&self) -> Self {
-        let Self { door, identity, sessions, memory, stopping, local, peer } = self;
+        let Self { door, groups, identity, sessions, memory, stopping, local, peer } = self;
         Self {
             door: door.clone(),
+            groups: groups.clone(),
             identity: identity.clone(),
             sessions: sessions.clone(),
             memory: memory.clone(),

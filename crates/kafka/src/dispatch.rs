@@ -9,8 +9,10 @@ use ottla_storage::Storage;
 use crate::{
     context::{Call, Context},
     handlers::{
-        api_versions, create_topics, delete_topics, describe_cluster, describe_configs, fetch,
-        init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce,
+        api_versions, consumer_group_describe, consumer_group_heartbeat, create_topics, delete_groups,
+        delete_topics, describe_cluster, describe_configs, describe_groups, fetch, find_coordinator,
+        heartbeat, init_producer_id, join_group, leave_group, list_groups, list_offsets, metadata,
+        offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
     },
     reply::{Reply, RequestError},
 };
@@ -67,6 +69,33 @@ impl<S: Storage> Api<S> {
         Self::new(ApiKey::METADATA, 0, 13, |context, call, frame| {
             Ok(metadata::handle(context, call, frame.request()?))
         }),
+        Self::new(ApiKey::OFFSET_COMMIT, 2, 10, |context, call, frame| {
+            offset_commit::handle(context, call, frame.request()?)
+        }),
+        Self::new(ApiKey::OFFSET_FETCH, 1, 10, |context, call, frame| {
+            Ok(offset_fetch::handle(context, call, frame.request()?))
+        }),
+        Self::new(ApiKey::FIND_COORDINATOR, 0, 6, |context, call, frame| {
+            find_coordinator::handle(context, call, frame.request()?)
+        }),
+        Self::new(ApiKey::JOIN_GROUP, 0, 9, |context, call, frame| {
+            join_group::handle(context, call, frame.header.client_id.as_ref(), &frame.request()?)
+        }),
+        Self::new(ApiKey::HEARTBEAT, 0, 4, |context, call, frame| {
+            Ok(heartbeat::handle(context, call, frame.request()?))
+        }),
+        Self::new(ApiKey::LEAVE_GROUP, 0, 5, |context, call, frame| {
+            Ok(leave_group::handle(context, call, frame.request()?))
+        }),
+        Self::new(ApiKey::SYNC_GROUP, 0, 5, |context, call, frame| {
+            sync_group::handle(context, call, &frame.request()?)
+        }),
+        Self::new(ApiKey::DESCRIBE_GROUPS, 0, 6, |context, call, frame| {
+            Ok(describe_groups::handle(context, call, frame.request()?))
+        }),
+        Self::new(ApiKey::LIST_GROUPS, 0, 5, |context, call, frame| {
+            Ok(list_groups::handle(context, call, frame.request()?))
+        }),
         Self::new(ApiKey::API_VERSIONS, 0, 4, |_: &Context<S>, call, frame| {
             api_versions::handle::<S>(call, &frame.request()?)
         })
@@ -86,8 +115,25 @@ impl<S: Storage> Api<S> {
         Self::new(ApiKey::DESCRIBE_CONFIGS, 1, 4, |context, call, frame| {
             describe_configs::handle(context, call, &frame.request()?)
         }),
+        Self::new(ApiKey::DELETE_GROUPS, 0, 2, |context, call, frame| {
+            Ok(delete_groups::handle(context, call, frame.request()?))
+        }),
+        Self::new(ApiKey::OFFSET_DELETE, 0, 0, |context, call, frame| {
+            Ok(offset_delete::handle(context, call, frame.request()?))
+        }),
         Self::new(ApiKey::DESCRIBE_CLUSTER, 0, 2, |context, call, frame| {
             describe_cluster::handle(context, call, &frame.request()?)
+        }),
+        Self::new(ApiKey::CONSUMER_GROUP_HEARTBEAT, 0, 1, |context, call, frame| {
+            Ok(consumer_group_heartbeat::handle(
+                context,
+                call,
+                frame.header.client_id.clone(),
+                frame.request()?,
+            ))
+        }),
+        Self::new(ApiKey::CONSUMER_GROUP_DESCRIBE, 0, 1, |context, call, frame| {
+            Ok(consumer_group_describe::handle(context, call, frame.request()?))
         }),
     ];
 }

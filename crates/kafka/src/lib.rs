@@ -18,8 +18,10 @@ mod memory;
 mod page;
 mod reply;
 mod server;
+mod subscription;
 
 pub use connection::Patience;
 pub use context::Identity;
 pub use dispatch::Api;
 pub use server::{Server, ServerConfig};
+pub use subscription::subscription_topics;

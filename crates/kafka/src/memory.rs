@@ -27,16 +27,16 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Shares out `bytes`: a quarter to responses, an eighth to frames, beside what one frame of
-    /// `frame_bytes_max` takes.
-    pub(crate) fn new(bytes: usize, frame_bytes_max: usize) -> Self {
+    /// Shares out `bytes`: an eighth to frames, beside what one frame of `frame_bytes_max` takes. Responses have
+    /// theirs together with groups.
+    pub(crate) fn new(bytes: usize, frame_bytes_max: usize, responses: Budget) -> Self {
         let frames = FrameMemory {
             pool: Budget::new(bytes / 8),
             frame_bytes_max,
             turn: Arc::new(Semaphore::new(1)),
             waiting: Arc::default(),
         };
-        Self { frames, responses: Budget::new(bytes / 4), elements_max: bytes / 32 }
+        Self { frames, responses, elements_max: bytes / 32 }
     }
 }
 
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn one_frame_can_always_be_finished() {
-        let memory = Memory::new(32 * MIB, 8 * MIB).frames;
+        let memory = Memory::new(32 * MIB, 8 * MIB, Budget::new(8 * MIB)).frames;
         let (mut liar, mut honest, mut third) = (Held::default(), Held::default(), Held::default());
         assert!(memory.try_grow(&mut liar, 4 * MIB));
         assert!(!memory.try_grow(&mut honest, 1));
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn memory_that_comes_back_goes_to_who_waits() {
-        let memory = Memory::new(32 * MIB, 8 * MIB).frames;
+        let memory = Memory::new(32 * MIB, 8 * MIB, Budget::new(8 * MIB)).frames;
         let (mut first, mut second, mut third) = (Held::default(), Held::default(), Held::default());
         assert!(memory.try_grow(&mut first, 4 * MIB));
         assert!(poll(pin!(memory.grow(&mut second, MIB))).is_ready());

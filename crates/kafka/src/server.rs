@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use ottla_engine::{Broker, Door};
+use ottla_engine::{Broker, Door, groups::Groups};
 use ottla_storage::Storage;
 use rustix::net::sockopt;
 use tokio::{
@@ -73,18 +73,19 @@ pub struct Server {
 type Accepted = std::net::TcpStream;
 
 impl Server {
-    /// Serves `broker` on listeners that are bound already.
+    /// Serves `broker` and its groups on listeners that are bound already.
     ///
     /// # Errors
     /// Where a thread cannot be started, or a listener cannot be used.
     pub fn start<S: Storage>(
         broker: &Arc<Broker<S>>,
+        groups: &Groups<S>,
         listeners: Vec<StdListener>,
         config: &ServerConfig,
     ) -> io::Result<Self> {
         let (stop, stopping) = watch::channel(false);
         let open = Arc::new(AtomicUsize::new(0));
-        let memory = Memory::new(config.memory, config.request_bytes_max);
+        let memory = Memory::new(config.memory, config.request_bytes_max, broker.memory().clone());
         let sessions = Arc::new(FetchSessions::new(
             broker.random().clone(),
             config.fetch_sessions_max,
@@ -100,6 +101,7 @@ impl Server {
         for (number, connections) in receivers.into_iter().enumerate() {
             let thread = NetworkThread {
                 broker: broker.clone(),
+                groups: groups.clone(),
                 config: config.clone(),
                 stopping: stopping.clone(),
                 open: open.clone(),
@@ -114,8 +116,8 @@ impl Server {
         Ok(Self { threads, stop })
     }
 
-    /// Stops accepting and reading, answers what is in flight, and ends the threads. Waits for them: not to be
-    /// called on one of them.
+    /// Stops accepting and reading, answers what is in flight, and ends the threads, which let go of the groups
+    /// then. Waits for them: not to be called on one of them, nor where the owner of the groups runs.
     pub fn shutdown(self) {
         let _ = self.stop.send(true);
         for thread in self.threads {
@@ -127,6 +129,7 @@ impl Server {
 
 struct NetworkThread<S: Storage> {
     broker: Arc<Broker<S>>,
+    groups: Groups<S>,
     config: ServerConfig,
     stopping: watch::Receiver<bool>,
     open: Arc<AtomicUsize>,
@@ -167,7 +170,7 @@ impl<S: Storage> NetworkThread<S> {
             tokio::task::spawn_local(accepting);
         }
         drop(senders);
-        let identity = Arc::new(self.config.identity.clone());
+        let (identity, groups) = (Arc::new(self.config.identity.clone()), Rc::new(self.groups.clone()));
         let limits = Limits {
             idle: self.config.connections_max_idle,
             memory: self.memory.clone(),
@@ -182,7 +185,7 @@ impl<S: Storage> NetworkThread<S> {
                 _ = stopping.wait_for(|stop| *stop) => None,
             };
             let Some(accepted) = accepted else { break };
-            let served = self.connection(accepted, &door, &identity);
+            let served = self.connection(accepted, &door, &groups, &identity);
             match served {
                 Ok((stream, context)) => {
                     let (alive, open, limits) = (alive.clone(), self.open.clone(), limits.clone());
@@ -210,6 +213,7 @@ impl<S: Storage> NetworkThread<S> {
         &self,
         accepted: Accepted,
         door: &Rc<Door<S>>,
+        groups: &Rc<Groups<S>>,
         identity: &Arc<Identity>,
     ) -> io::Result<(TcpStream, Context<S>)> {
         let stream = TcpStream::from_std(accepted)?;
@@ -220,6 +224,7 @@ impl<S: Storage> NetworkThread<S> {
         let (local, peer): (SocketAddr, SocketAddr) = (stream.local_addr()?, stream.peer_addr()?);
         let context = Context {
             door: door.clone(),
+            groups: groups.clone(),
             identity: identity.clone(),
             sessions: self.sessions.clone(),
             memory: self.memory.clone(),

@@ -10,8 +10,11 @@ use std::{
     thread,
 };
 
-use ottla_engine::{Broker, StartError};
-use ottla_kafka::{Identity, Patience, Server, ServerConfig};
+use ottla_engine::{
+    Broker, StartError,
+    groups::{GroupError, GroupSettings, Owner},
+};
+use ottla_kafka::{Identity, Patience, Server, ServerConfig, subscription_topics};
 use ottla_storage::{Storage, SystemClock, SystemRandom};
 use ottla_storage_local::{LocalStorage, LocalStorageError, Options, RealDisk, World};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -46,6 +49,9 @@ pub enum ServeError {
     /// Topics could not be loaded.
     #[error("{0}")]
     Start(#[from] StartError),
+    /// Groups could not be loaded.
+    #[error("{0}")]
+    Groups(#[from] GroupError),
     /// The machine refuses threads, signals or entropy.
     #[error("the system refused what a broker needs: {0}")]
     System(io::Error),
@@ -59,7 +65,7 @@ impl ServeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Listen(..) => 3,
-            Self::Data { .. } | Self::Open(_) | Self::Start(_) => 4,
+            Self::Data { .. } | Self::Open(_) | Self::Start(_) | Self::Groups(_) => 4,
             Self::Fault(_) => 5,
             Self::System(_) => 1,
         }
@@ -103,6 +109,9 @@ async fn run(config: &Config) -> Result<(), ServeError> {
     let storage = LocalStorage::open(world, &config.data, &options(config))?;
     let replayed = storage.logs().replayed();
     let broker = Arc::new(Broker::start(storage, settings.clone(), clock, random).await?);
+    let (owner, groups) =
+        Owner::load(broker.clone(), GroupSettings::new(settings, subscription_topics)).await?;
+    let owner = tokio::spawn(owner.run());
     let memory = usize::try_from(settings.memory_budget).unwrap_or(usize::MAX);
     let server = ServerConfig {
         identity: Identity {
@@ -122,7 +131,7 @@ async fn run(config: &Config) -> Result<(), ServeError> {
     // From here on they end it in order: whoever has read that it listens may send one.
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::System)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::System)?;
-    let server = Server::start(&broker, listeners, &server).map_err(ServeError::System)?;
+    let server = Server::start(&broker, &groups, listeners, &server).map_err(ServeError::System)?;
     show(config, &addresses, direct, &broker, replayed);
 
     let fault = tokio::select! {
@@ -135,7 +144,14 @@ async fn run(config: &Config) -> Result<(), ServeError> {
     } else {
         tracing::info!("stopping");
     }
-    server.shutdown();
+    // What is in flight may wait for a group, so the groups' owner goes on until the server has ended.
+    let ended = tokio::task::spawn_blocking(move || server.shutdown()).await;
+    drop(groups);
+    for ended in [ended, owner.await] {
+        if let Err(error) = ended {
+            tracing::error!("a part of the broker did not end in order: {error}");
+        }
+    }
     let closed = broker.storage().close().await;
     match (fault, closed) {
         (Some(fault), _) => Err(ServeError::Fault(fault)),

@@ -4,11 +4,16 @@ use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
-    sync::Arc,
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
 };
 
-use ottla_engine::{Broker, settings::BrokerSettings};
-use ottla_kafka::{Identity, Patience, Server, ServerConfig};
+use ottla_engine::{
+    Broker,
+    groups::{GroupSettings, Groups, Owner},
+    settings::BrokerSettings,
+};
+use ottla_kafka::{Identity, Patience, Server, ServerConfig, subscription_topics};
 use ottla_storage::{
     Clock, SeededRandom, Storage, SystemClock, SystemRandom,
     memory::{MemoryOptions, MemoryStorage},
@@ -60,8 +65,10 @@ impl fmt::Debug for Setup<'_> {
 pub struct TestBroker<S: Storage = MemoryStorage> {
     broker: Arc<Broker<S>>,
     address: SocketAddr,
-    /// There until the drop.
+    /// These are there until the drop.
     server: Option<Server>,
+    groups: Option<Groups<S>>,
+    owner: Option<JoinHandle<()>>,
     runtime: Runtime,
 }
 
@@ -106,8 +113,9 @@ impl<S: Storage> TestBroker<S> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let address = listener.local_addr().expect("a listener has an address");
         let config = config(broker.settings(), setup);
-        let server = Server::start(&broker, vec![listener], &config).expect("the server starts");
-        Self { broker, address, server: Some(server), runtime }
+        let (groups, owner) = start_groups(&broker);
+        let server = Server::start(&broker, &groups, vec![listener], &config).expect("the server starts");
+        Self { broker, address, server: Some(server), groups: Some(groups), owner: Some(owner), runtime }
     }
 
     /// Where it listens.
@@ -136,6 +144,13 @@ impl<S: Storage> Drop for TestBroker<S> {
         if let Some(server) = self.server.take() {
             server.shutdown();
         }
+        // Nobody can ask the groups any more, so their owner ends.
+        self.groups = None;
+        if let Some(owner) = self.owner.take()
+            && owner.join().is_err()
+        {
+            eprintln!("the owner of the groups panicked");
+        }
         if let Err(error) = self.runtime.block_on(self.broker.storage().close()) {
             eprintln!("the storage did not close: {error}");
         }
@@ -146,6 +161,24 @@ impl<S: Storage> fmt::Debug for TestBroker<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TestBroker").field("address", &self.address).finish_non_exhaustive()
     }
+}
+
+/// The groups of a broker, whose owner runs on a thread of its own until nobody can ask it.
+fn start_groups<S: Storage>(broker: &Arc<Broker<S>>) -> (Groups<S>, JoinHandle<()>) {
+    let (loaded, groups) = mpsc::channel();
+    let settings = GroupSettings::new(broker.settings(), subscription_topics);
+    let broker = broker.clone();
+    let run = move || {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime starts");
+        runtime.block_on(async move {
+            let (owner, groups) = Owner::load(broker, settings).await.expect("groups are read");
+            loaded.send(groups).expect("the test waits for the groups");
+            owner.run().await;
+        });
+    };
+    let owner = thread::Builder::new().name("groups".into()).spawn(run).expect("a thread starts");
+    (groups.recv().expect("groups are read"), owner)
 }
 
 fn parse(given: &[&str]) -> BrokerSettings {

@@ -1,10 +1,14 @@
 //! ApiVersions (18), versions 0 to 4: which APIs there are. A version that is not there is answered in
 //! version 0 (KIP-511), which librdkafka depends on. From version 3 on clients name their software, in
-//! characters that can go into logs and metrics.
+//! characters that can go into logs and metrics, and hear of features (KIP-584): `group.version` 1, which stands for the
+//! groups of KIP-848. Clients before version 4 cannot read that a feature begins at 0, so they do not hear that it is
+//! supported (KAFKA-17492), but only that it is in use.
 
 use ottla_protocol::{
-    ApiKey, ErrorCode,
-    messages::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse},
+    ApiKey, ErrorCode, Str,
+    messages::api_versions::{
+        ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+    },
 };
 use ottla_storage::Storage;
 
@@ -14,6 +18,13 @@ use crate::{
     reply::{Reply, RequestError, frame},
 };
 
+/// The feature that stands for the groups of KIP-848.
+const GROUP_VERSION: Str = Str::from_static("group.version");
+/// Its level.
+const GROUP_VERSION_LEVEL: i16 = 1;
+/// The first version in which a supported feature may begin at 0.
+const LEVEL_0_FROM: i16 = 4;
+
 pub(crate) fn handle<S: Storage>(call: Call, request: &ApiVersionsRequest) -> Result<Reply, RequestError> {
     let mut response = ApiVersionsResponse::default();
     let names = [&request.client_software_name, &request.client_software_version];
@@ -21,8 +32,28 @@ pub(crate) fn handle<S: Storage>(call: Call, request: &ApiVersionsRequest) -> Re
         response.error_code = ErrorCode::INVALID_REQUEST;
     } else {
         response.api_keys = Api::<S>::TABLE.iter().map(entry).collect();
+        add_features(call, &mut response);
     }
     Ok(Reply::Now(frame(call.correlation_id, call.version, &response)?))
+}
+
+fn add_features(call: Call, response: &mut ApiVersionsResponse) {
+    if call.version >= LEVEL_0_FROM {
+        response.supported_features.push(SupportedFeatureKey {
+            name: GROUP_VERSION,
+            min_version: 0,
+            max_version: GROUP_VERSION_LEVEL,
+            ..SupportedFeatureKey::default()
+        });
+    }
+    // Nothing ever changes what is in use, so its epoch stays the first.
+    response.finalized_features_epoch = 0;
+    response.finalized_features.push(FinalizedFeatureKey {
+        name: GROUP_VERSION,
+        max_version_level: GROUP_VERSION_LEVEL,
+        min_version_level: GROUP_VERSION_LEVEL,
+        ..FinalizedFeatureKey::default()
+    });
 }
 
 /// Answers a version that is not there.

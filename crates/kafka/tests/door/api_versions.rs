@@ -8,18 +8,31 @@ use ottla_protocol::{
 use ottla_testing_internal::TestBroker;
 
 /// What Apache Kafka 4.3 answers, of the APIs that are here.
-const KAFKA: [(ApiKey, i16, i16); 11] = [
+const KAFKA: [(ApiKey, i16, i16); 24] = [
     (ApiKey::PRODUCE, 0, 13),
     (ApiKey::FETCH, 4, 18),
     (ApiKey::LIST_OFFSETS, 1, 11),
     (ApiKey::METADATA, 0, 13),
+    (ApiKey::OFFSET_COMMIT, 2, 10),
+    (ApiKey::OFFSET_FETCH, 1, 10),
+    (ApiKey::FIND_COORDINATOR, 0, 6),
+    (ApiKey::JOIN_GROUP, 0, 9),
+    (ApiKey::HEARTBEAT, 0, 4),
+    (ApiKey::LEAVE_GROUP, 0, 5),
+    (ApiKey::SYNC_GROUP, 0, 5),
+    (ApiKey::DESCRIBE_GROUPS, 0, 6),
+    (ApiKey::LIST_GROUPS, 0, 5),
     (ApiKey::API_VERSIONS, 0, 4),
     (ApiKey::CREATE_TOPICS, 2, 7),
     (ApiKey::DELETE_TOPICS, 1, 6),
     (ApiKey::INIT_PRODUCER_ID, 0, 5),
     (ApiKey::OFFSET_FOR_LEADER_EPOCH, 2, 4),
     (ApiKey::DESCRIBE_CONFIGS, 1, 4),
+    (ApiKey::DELETE_GROUPS, 0, 2),
+    (ApiKey::OFFSET_DELETE, 0, 0),
     (ApiKey::DESCRIBE_CLUSTER, 0, 2),
+    (ApiKey::CONSUMER_GROUP_HEARTBEAT, 0, 1),
+    (ApiKey::CONSUMER_GROUP_DESCRIBE, 0, 1),
 ];
 
 fn named(name: &str, version: &str) -> ApiVersionsRequest {
@@ -43,7 +56,26 @@ fn every_version_tells_what_kafka_tells() {
         let answer = client.call(version, &named("test-client.rs", "1.0-2"));
         assert_eq!((answer.error_code, answer.throttle_time_ms), (ErrorCode::NONE, 0), "version {version}");
         assert_eq!(entries(&answer), KAFKA, "version {version}");
-        assert!(answer.supported_features.is_empty() && answer.finalized_features.is_empty());
+    }
+}
+
+#[test]
+fn clients_hear_of_the_new_groups_as_far_as_they_can_read_it() {
+    let broker = TestBroker::start(&[]);
+    let mut client = broker.client();
+    for version in ApiVersionsRequest::VERSIONS {
+        let answer = client.call(version, &named("a", "1"));
+        let supported: Vec<_> =
+            answer.supported_features.iter().map(|it| (&*it.name, it.min_version, it.max_version)).collect();
+        let finalized: Vec<_> = answer
+            .finalized_features
+            .iter()
+            .map(|it| (&*it.name, it.min_version_level, it.max_version_level))
+            .collect();
+        // A feature that begins at 0 breaks clients before version 4 (KAFKA-17492).
+        assert_eq!(supported, if version >= 4 { vec![("group.version", 0, 1)] } else { vec![] });
+        assert_eq!(finalized, if version >= 3 { vec![("group.version", 1, 1)] } else { vec![] });
+        assert_eq!(answer.finalized_features_epoch, if version >= 3 { 0 } else { -1 });
     }
 }
 
@@ -75,7 +107,7 @@ fn software_without_a_proper_name_is_refused() {
         for api_version in [3, 4] {
             let answer = client.call(api_version, &named(name, version));
             assert_eq!(answer.error_code, ErrorCode::INVALID_REQUEST, "{name:?} {version:?}");
-            assert!(answer.api_keys.is_empty());
+            assert!(answer.api_keys.is_empty() && answer.finalized_features.is_empty());
         }
     }
     for api_version in [0, 1, 2] {

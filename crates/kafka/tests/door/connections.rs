@@ -66,8 +66,14 @@ fn what_is_not_in_the_table_closes_the_connection() {
         (ApiKey::DESCRIBE_CONFIGS, 0),
         (ApiKey::DESCRIBE_CONFIGS, 5),
         (ApiKey::DESCRIBE_CLUSTER, 3),
-        (ApiKey::OFFSET_COMMIT, 8),
-        (ApiKey::FIND_COORDINATOR, 4),
+        (ApiKey::OFFSET_COMMIT, 1),
+        (ApiKey::OFFSET_COMMIT, 11),
+        (ApiKey::OFFSET_FETCH, 0),
+        (ApiKey::OFFSET_FETCH, 11),
+        (ApiKey::FIND_COORDINATOR, 7),
+        (ApiKey::JOIN_GROUP, 10),
+        (ApiKey::OFFSET_DELETE, 1),
+        (ApiKey::CONSUMER_GROUP_HEARTBEAT, 2),
         (ApiKey::SASL_HANDSHAKE, 1),
     ] {
         // A tagged section, which old versions do not have, does not make it readable either.
