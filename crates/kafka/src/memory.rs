@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(crate) struct Memory {
     /// For request frames.
     pub(crate) frames: FrameMemory,
-    /// For what responses hold until it is written.
+    /// For what responses hold until it is written; groups share it.
     pub(crate) responses: Budget,
     /// The most that the elements of one request's arrays may take, in bytes.
     pub(crate) elements_max: usize,
