@@ -37,15 +37,12 @@ pub(super) fn uuid(random: &dyn Random) -> String {
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
-/// Takes the memory for what is kept of a request that waits for other members, which may be long: its frame is
-/// let go meanwhile. Where memory is short the client is to try again, because a request that cannot say when it
-/// will be answered must not hold up the frames of others.
-pub(super) fn hold<S: Storage>(context: &Context<S>, bytes: usize) -> Result<Held, ErrorCode> {
+/// Takes the memory for what is kept of a request that waits for other members, which may be long: its frame is let go
+/// meanwhile. `None` where memory is short: a request that cannot say when it will be answered must not hold up the
+/// frames of others, so its client is to try again.
+pub(super) fn hold<S: Storage>(context: &Context<S>, bytes: usize) -> Option<Held> {
     let mut held = Held::default();
-    match context.memory.frames.try_grow(&mut held, bytes) {
-        true => Ok(held),
-        false => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
-    }
+    context.memory.frames.try_grow(&mut held, bytes).then_some(held)
 }
 
 /// Waits for an answer that others decide on, or for the broker's stop, which must not wait for it.

@@ -38,15 +38,13 @@ pub(crate) fn handle<S: Storage>(
     client_id: Option<&Str>,
     request: &JoinGroupRequest,
 ) -> Result<Reply, RequestError> {
-    let joining = match read(context, call, client_id, request) {
-        Ok(joining) => joining,
-        Err(code) => {
-            let response = refused(call, code, request.member_id.clone());
-            return Ok(Reply::Now(frame(call.correlation_id, call.version, &response)?));
-        }
-    };
-    let held = match hold(context, bytes(&joining)) {
-        Ok(held) => held,
+    let admitted = read(context, call, client_id, request).and_then(|joining| {
+        // Clients wait a little and try again.
+        let held = hold(context, bytes(&joining)).ok_or(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS)?;
+        Ok((joining, held))
+    });
+    let (joining, held) = match admitted {
+        Ok(admitted) => admitted,
         Err(code) => {
             let response = refused(call, code, request.member_id.clone());
             return Ok(Reply::Now(frame(call.correlation_id, call.version, &response)?));

@@ -4,7 +4,7 @@
 
 use ottla_engine::groups::GroupOverview;
 use ottla_protocol::{
-    EncodeError, Str,
+    EncodeError, ErrorCode, Str,
     messages::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup},
 };
 use ottla_storage::Storage;
@@ -37,7 +37,11 @@ async fn answer<S: Storage>(
             }
         }
         Err(error) => ListGroupsResponse {
-            error_code: code(context.broker(), "listing groups", &error),
+            error_code: match code(context.broker(), "listing groups", &error) {
+                // No coordinator was looked for: Java's admin client tries again after this one alone.
+                ErrorCode::NOT_COORDINATOR => ErrorCode::COORDINATOR_NOT_AVAILABLE,
+                code => code,
+            },
             ..ListGroupsResponse::default()
         },
     };

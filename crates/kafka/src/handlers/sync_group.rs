@@ -24,12 +24,16 @@ use crate::{
 /// The first version in which protocol type and protocol must be named (KIP-559).
 const PROTOCOL_FROM: i16 = 5;
 
+/// While memory is short. Java's consumer knows no other error of SyncGroup after which it tries again.
+const TRY_AGAIN: ErrorCode = ErrorCode::COORDINATOR_NOT_AVAILABLE;
+
 pub(crate) fn handle<S: Storage>(
     context: &Context<S>,
     call: Call,
     request: &SyncGroupRequest,
 ) -> Result<Reply, RequestError> {
-    let held = match check(call, request).and_then(|()| hold(context, bytes(request))) {
+    let admitted = check(call, request).and_then(|()| hold(context, bytes(request)).ok_or(TRY_AGAIN));
+    let held = match admitted {
         Ok(held) => held,
         Err(error_code) => {
             let response = refused(error_code);
@@ -50,6 +54,7 @@ pub(crate) fn handle<S: Storage>(
             },
             // It is no member of a group of KIP-848, whose members do not sync.
             Err(GroupError::OtherProtocol) => refused(ErrorCode::UNKNOWN_MEMBER_ID),
+            Err(GroupError::Busy) => refused(TRY_AGAIN),
             Err(error) => refused(code(door.broker(), "assigning a group's work", &error)),
         };
         frame(call.correlation_id, call.version, &response)

@@ -5,8 +5,10 @@ use bytes::Bytes;
 use ottla_protocol::{
     ErrorCode,
     messages::{
-        consumer_group_heartbeat::ConsumerGroupHeartbeatRequest, describe_groups::DescribeGroupsRequest,
+        consumer_group_heartbeat::ConsumerGroupHeartbeatRequest,
+        describe_groups::DescribeGroupsRequest,
         join_group::JoinGroupRequest,
+        sync_group::{SyncGroupRequest, SyncGroupRequestAssignment},
     },
 };
 use ottla_testing_internal::TestClient;
@@ -49,6 +51,10 @@ fn joins_that_wait_leave_memory_to_others() {
     // The client is to try again, which helps as soon as the others are in.
     assert_eq!(refused.error_code, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS);
     assert!(waiting.len() >= 3, "{}", waiting.len());
+    let much = Bytes::from(vec![0; MIB / 2]);
+    let assignments = vec![SyncGroupRequestAssignment { assignment: much, ..Default::default() }];
+    let syncing = SyncGroupRequest { group_id: "another".into(), assignments, ..Default::default() };
+    assert_eq!(last.call(4, &syncing).error_code, ErrorCode::COORDINATOR_NOT_AVAILABLE);
     let led = client.call(9, &joining("readers", &leader.id));
     for (mut other, sent) in waiting {
         assert_eq!(other.receive(sent).generation_id, led.generation_id);

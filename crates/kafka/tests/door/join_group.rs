@@ -169,22 +169,6 @@ fn a_group_that_is_full_takes_nobody() {
 }
 
 #[test]
-fn ids_that_nobody_joins_with_are_given_to_so_many_only() {
-    let broker = broker();
-    let mut client = broker.client();
-    for _ in 0..200 {
-        let asked: Vec<_> = (0..50).map(|_| client.send(9, &joining("readers", ""))).collect();
-        for sent in asked {
-            assert_eq!(client.receive(sent).error_code, ErrorCode::MEMBER_ID_REQUIRED);
-        }
-    }
-    for version in 4..=9 {
-        let answer = client.call(version, &joining("readers", ""));
-        check_refused(version, &answer, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS, "");
-    }
-}
-
-#[test]
 fn a_static_member_comes_back_without_a_rebalance_and_fences_its_past() {
     let broker = broker();
     let mut client = broker.client();
