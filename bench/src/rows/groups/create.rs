@@ -182,3 +182,108 @@ impl Group {
         calls.send(connection(tag), tag, frame)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+        sync::atomic::AtomicBool,
+        thread,
+    };
+
+    use super::*;
+
+    const JOIN: u8 = 11;
+    const HEARTBEAT: u8 = 12;
+    const SYNC: u8 = 14;
+
+    /// The connections of a lane, at the broker's end.
+    struct Lane([TcpStream; 2]);
+
+    impl Lane {
+        /// Reads a request of this kind, and returns its correlation id.
+        fn read(&mut self, member: usize, api: u8) -> [u8; 4] {
+            let mut length = [0; 4];
+            self.0[member].read_exact(&mut length).unwrap();
+            let mut frame = vec![0; u32::from_be_bytes(length) as usize];
+            self.0[member].read_exact(&mut frame).unwrap();
+            assert_eq!(frame[1], api, "member {member}");
+            frame[4..8].try_into().unwrap()
+        }
+
+        /// Answers with a throttle time of 0, an error code, and the rest.
+        fn answer(&mut self, member: usize, correlation_id: [u8; 4], code: u8, rest: &[u8]) {
+            let body = [&correlation_id[..], &[0, 0, 0, 0, 0, 0, code], rest].concat();
+            self.0[member].write_all(&(body.len() as u32).to_be_bytes()).unwrap();
+            self.0[member].write_all(&body).unwrap();
+        }
+
+        fn exchange(&mut self, member: usize, api: u8, code: u8, rest: &[u8]) {
+            let correlation_id = self.read(member, api);
+            self.answer(member, correlation_id, code, rest);
+        }
+    }
+
+    /// The rest of a JoinGroup's answer: no protocol type, protocol and leader.
+    fn joined(generation: u8, own: u8, members: &[u8]) -> Vec<u8> {
+        let mut rest = vec![0, 0, 0, generation, 0, 0, 1, 0, 2, own, members.len() as u8 + 1];
+        members.iter().for_each(|&member| rest.extend([2, member, 0, 1, 0]));
+        rest.push(0);
+        rest
+    }
+
+    /// The rest of a SyncGroup's answer.
+    fn synced(partitions: std::ops::Range<i32>) -> Vec<u8> {
+        let assignment = groups::assignment(TOPIC, partitions);
+        [&[0, 0, assignment.len() as u8 + 1], &assignment[..], &[0]].concat()
+    }
+
+    /// A coordinator of one group, whose second heartbeat tells of the rebalance; the second member is then given
+    /// these partitions.
+    fn coordinate(mut lane: Lane, second_gets: std::ops::Range<i32>) {
+        lane.exchange(FIRST, JOIN, 79, &joined(0, b'a', &[]));
+        lane.exchange(FIRST, JOIN, 0, &joined(1, b'a', b"a"));
+        lane.exchange(FIRST, SYNC, 0, &synced(0..2));
+        lane.exchange(SECOND, JOIN, 79, &joined(0, b'b', &[]));
+        let waits = lane.read(SECOND, JOIN);
+        lane.exchange(FIRST, HEARTBEAT, 0, &[0]);
+        lane.exchange(FIRST, HEARTBEAT, 27, &[0]);
+        lane.exchange(FIRST, JOIN, 0, &joined(2, b'a', b"ab"));
+        lane.answer(SECOND, waits, 0, &joined(2, b'b', &[]));
+        let waits = lane.read(SECOND, SYNC);
+        lane.exchange(FIRST, SYNC, 0, &synced(0..1));
+        lane.answer(SECOND, waits, 0, &synced(second_gets));
+        // The generator closes when it has what it wants.
+        let _ = lane.0[SECOND].read(&mut [0; 1]);
+    }
+
+    fn check(second_gets: std::ops::Range<i32>) -> Result<Created> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let broker = thread::spawn(move || {
+            let streams: Vec<_> = (0..2 * LANES).map(|_| listener.accept().unwrap().0).collect();
+            let [first, second, ..] = &streams[..] else { panic!("too few connections") };
+            coordinate(Lane([first.try_clone().unwrap(), second.try_clone().unwrap()]), second_gets);
+        });
+        let interrupted = AtomicBool::new(false);
+        let mut calls = Calls::connect(addr, 2 * LANES, &interrupted).unwrap();
+        let created = run(&mut calls, "g", 1);
+        drop(calls);
+        broker.join().unwrap();
+        created
+    }
+
+    #[test]
+    fn two_members_come_together_without_one_waiting_for_itself() {
+        let heartbeats = check(1..2).unwrap().heartbeats;
+        let who = |member| Who { group: "g-00000", member, generation: 2 };
+        assert_eq!(heartbeats, ["a", "b"].map(|member| groups::heartbeat(who(member))));
+    }
+
+    #[test]
+    fn a_member_that_is_given_what_its_leader_did_not_send_fails_the_run() {
+        let message = check(0..2).err().unwrap().to_string();
+        assert!(message.contains("given 2 partitions, not 1"), "{message}");
+    }
+}
