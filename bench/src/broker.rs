@@ -21,6 +21,9 @@ use crate::{
     process::{self, Memory, Sampler},
 };
 
+/// How long a broker may take to end after SIGTERM.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Which broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -154,7 +157,25 @@ impl Broker {
         Ok(())
     }
 
-    /// Starts the process again on the same data and port, after [`Broker::kill`].
+    /// Asks the process to end with SIGTERM, waits until it has, and keeps its data.
+    pub fn terminate(&mut self) -> Result<()> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).doing("stop the broker")?;
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while self.child.try_wait().doing("wait for the broker")?.is_none() {
+            if Instant::now() >= deadline {
+                let (name, log) = (self.kind.name(), self.log_end());
+                let seconds = STOP_TIMEOUT.as_secs();
+                return Err(
+                    format!("{name} still runs {seconds} s after SIGTERM; its log ends:\n{log}").into()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Starts the process again on the same data and port, after [`Broker::kill`] or [`Broker::terminate`].
     pub fn restart(&mut self) -> Result<()> {
         self.started = Instant::now();
         self.child =

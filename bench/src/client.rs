@@ -10,7 +10,7 @@ use std::{
 use crate::{
     broker::Broker,
     failure::{Doing, Result},
-    frames,
+    frames::{self, groups},
     rows::Context,
 };
 
@@ -19,6 +19,8 @@ const TOPIC_ALREADY_EXISTS: i16 = 36;
 const ANSWER_MAX: u32 = 64 << 20;
 /// How long a topic may take from the first request until every partition answers.
 const TOPIC_TIMEOUT: Duration = Duration::from_secs(120);
+/// Names of groups that are asked for until each is coordinated.
+const GROUP_PROBES: usize = 200;
 
 /// A connection that sends a frame and waits for its answer.
 pub struct Client {
@@ -104,6 +106,26 @@ pub fn create_topic(context: &Context, broker: &mut Broker, topic: &Topic) -> Re
     }
 }
 
+/// Waits until the broker coordinates every group: Apache Kafka makes its topic of groups when the first is asked for,
+/// and loads each of that topic's 50 partitions by itself.
+pub fn await_groups(context: &Context, broker: &mut Broker) -> Result<()> {
+    let deadline = Instant::now() + TOPIC_TIMEOUT;
+    loop {
+        let problem = match try_groups(broker.addr()) {
+            Ok(None) => return Ok(()),
+            Ok(Some(problem)) => problem,
+            Err(error) => error.to_string(),
+        };
+        context.check_interrupted()?;
+        broker.check_alive()?;
+        if Instant::now() >= deadline {
+            let (kind, log) = (broker.kind().name(), broker.log_end());
+            return Err(format!("{kind} coordinates no groups: {problem}; its log ends:\n{log}").into());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// The latest offset of each partition, by partition.
 pub fn latest_offsets(addr: SocketAddr, topic: &Topic) -> Result<Vec<i64>> {
     let mut client = Client::connect(addr, Duration::from_secs(60)).doing("connect")?;
@@ -119,6 +141,23 @@ pub fn latest_offsets(addr: SocketAddr, topic: &Topic) -> Result<Vec<i64>> {
         }
     }
     Ok(offsets)
+}
+
+/// One attempt to ask for the offsets of groups that do not exist; `Some` says what is not ready yet.
+fn try_groups(addr: SocketAddr) -> io::Result<Option<String>> {
+    let mut client = Client::connect(addr, Duration::from_secs(30))?;
+    for number in 0..GROUP_PROBES {
+        // The partition is the hash of the name modulo 50, so that these reach all of them.
+        let group = format!("probe-{number:03}");
+        let found = groups::read_error(&client.call(&groups::find_coordinator(&group))?);
+        let fetched = groups::read_offsets(&client.call(&groups::offset_fetch(&group, "none", 1))?);
+        for code in [found.map_err(io::Error::other)?, fetched.map_err(io::Error::other)?.error_code] {
+            if code != frames::NONE {
+                return Ok(Some(format!("error {code} ({})", frames::error_name(code))));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// One attempt; `Some` says what is not ready yet.

@@ -31,6 +31,12 @@ impl From<String> for Failure {
     }
 }
 
+impl From<&str> for Failure {
+    fn from(message: &str) -> Failure {
+        Failure::Failed(message.to_owned())
+    }
+}
+
 /// Adds to an error what was being done.
 pub trait Doing<T> {
     /// Turns an error into "`what`: error".

@@ -5,6 +5,9 @@
 //! [`Template`], and only its correlation id, partition and fetch offset are patched afterwards.
 //!
 //! This module does not use the project's own codec, on purpose: a fault in it would then hide in both ends.
+//! Frames of consumer groups are in `frames/groups.rs`.
+
+pub mod groups;
 
 use std::sync::Arc;
 
@@ -47,7 +50,7 @@ pub struct Template {
 impl Template {
     /// Sets the correlation id and the partition in a copy of this template's head.
     pub fn patch(&self, head: &mut [u8], correlation_id: i32, partition: i32) {
-        head[CORRELATION_AT..CORRELATION_AT + 4].copy_from_slice(&correlation_id.to_be_bytes());
+        set_correlation_id(head, correlation_id);
         head[self.partition_at..self.partition_at + 4].copy_from_slice(&partition.to_be_bytes());
     }
 
@@ -57,6 +60,11 @@ impl Template {
             head[at..at + 8].copy_from_slice(&offset.to_be_bytes());
         }
     }
+}
+
+/// Sets the correlation id of a frame, of which `head` holds at least the first twelve bytes.
+pub fn set_correlation_id(head: &mut [u8], correlation_id: i32) {
+    head[CORRELATION_AT..CORRELATION_AT + 4].copy_from_slice(&correlation_id.to_be_bytes());
 }
 
 /// A record batch of format 2, without a producer id, and how many records it holds.
@@ -381,8 +389,17 @@ pub fn error_name(code: i16) -> &'static str {
         6 => "NOT_LEADER_OR_FOLLOWER",
         7 => "REQUEST_TIMED_OUT",
         10 => "MESSAGE_TOO_LARGE",
+        14 => "COORDINATOR_LOAD_IN_PROGRESS",
+        15 => "COORDINATOR_NOT_AVAILABLE",
+        16 => "NOT_COORDINATOR",
         17 => "INVALID_TOPIC_EXCEPTION",
         19 => "NOT_ENOUGH_REPLICAS",
+        22 => "ILLEGAL_GENERATION",
+        23 => "INCONSISTENT_GROUP_PROTOCOL",
+        24 => "INVALID_GROUP_ID",
+        25 => "UNKNOWN_MEMBER_ID",
+        26 => "INVALID_SESSION_TIMEOUT",
+        27 => "REBALANCE_IN_PROGRESS",
         32 => "INVALID_TIMESTAMP",
         35 => "UNSUPPORTED_VERSION",
         36 => "TOPIC_ALREADY_EXISTS",
@@ -390,7 +407,12 @@ pub fn error_name(code: i16) -> &'static str {
         40 => "INVALID_CONFIG",
         42 => "INVALID_REQUEST",
         56 => "KAFKA_STORAGE_ERROR",
+        69 => "GROUP_ID_NOT_FOUND",
+        79 => "MEMBER_ID_REQUIRED",
+        81 => "GROUP_MAX_SIZE_REACHED",
         87 => "INVALID_RECORD",
+        110 => "FENCED_MEMBER_EPOCH",
+        113 => "STALE_MEMBER_EPOCH",
         _ => "another error",
     }
 }
@@ -531,8 +553,20 @@ impl Writer {
         self.out.extend_from_slice(value.as_bytes());
     }
 
+    /// A null string, or any other null whose length would be compact.
     fn null_string(&mut self) {
         self.uvarint(0);
+    }
+
+    fn bytes(&mut self, value: &[u8]) {
+        self.uvarint(value.len() as u32 + 1);
+        self.out.extend_from_slice(value);
+    }
+
+    /// A string in the encoding from before flexible versions.
+    fn old_string(&mut self, value: &str) {
+        self.i16(value.len() as i16);
+        self.out.extend_from_slice(value.as_bytes());
     }
 
     fn tags(&mut self) {

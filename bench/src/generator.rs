@@ -35,8 +35,8 @@ const SCRATCH: usize = 256 << 10;
 
 /// What to send and how to judge the answers.
 pub trait Work {
-    /// The frame of all requests.
-    fn template(&self) -> &Template;
+    /// The frame of all requests of a connection, the same whenever it is asked for.
+    fn template(&self, connection: usize) -> &Template;
 
     /// Patches the head of request number `sequence` of a connection; false when it has no more to send.
     fn prepare(&mut self, connection: usize, sequence: u64, head: &mut [u8]) -> bool;
@@ -137,6 +137,11 @@ impl<'a, W: Work> Generator<'a, W> {
         self.turn(None, false, &mut uncounted)
     }
 
+    /// How many requests of a connection were answered so far.
+    pub fn answered(&self, connection: usize) -> u64 {
+        self.connections[connection].answered
+    }
+
     /// Handles readiness until `end`, or until nothing is under way.
     fn turn(&mut self, end: Option<Instant>, send: bool, count: &mut Count) -> Result<()> {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(self.connections.len());
@@ -199,7 +204,7 @@ impl<'a, W: Work> Generator<'a, W> {
             connection.fill(index, self.in_flight, &mut self.work);
         }
         if connection.written < connection.queued {
-            let tail = &self.work.template().tail;
+            let tail = &self.work.template(index).tail;
             connection.write(self.in_flight, tail).doing("send a request")?;
         }
         connection.watch(index, &self.epoll).doing("watch a socket")
@@ -233,7 +238,7 @@ impl Count {
 
 struct Connection {
     stream: TcpStream,
-    /// One copy of the template's head for each slot, side by side.
+    /// One copy of its template's head for each slot, side by side.
     heads: Vec<u8>,
     head_len: usize,
     sent_at: [Instant; IN_FLIGHT_MAX],
@@ -280,7 +285,7 @@ impl Connection {
         stream.set_nonblocking(true)?;
         let data = epoll::EventData::new_u64(index as u64);
         epoll::add(poll, &stream, data, epoll::EventFlags::IN)?;
-        let head = &work.template().head;
+        let head = &work.template(index).head;
         Ok(Connection {
             stream,
             heads: head.repeat(in_flight),

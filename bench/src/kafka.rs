@@ -94,6 +94,7 @@ impl Kafka {
              offsets.topic.replication.factor=1\n\
              transaction.state.log.replication.factor=1\n\
              transaction.state.log.min.isr=1\n\
+             group.initial.rebalance.delay.ms=0\n\
              log.initial.task.delay.ms=1000\n\
              log.retention.check.interval.ms=1000\n\
              log.segment.delete.delay.ms=1000\n",

@@ -6,6 +6,7 @@
 //! Invariants: one broker runs at a time; whatever way the bench ends, no broker and no data of its own is left.
 
 mod broker;
+mod calls;
 mod client;
 mod disk;
 mod failure;

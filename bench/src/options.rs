@@ -13,9 +13,10 @@ ottla-bench: Ottla and Apache Kafka side by side, under one generator
   --seconds N         length of a round (default 10; row b's measured round takes 60)
   --rounds N          rounds of a row; all but the last are warm-up (default 3)
   --passes N          repeat everything and report medians (default 1)
-  --quick             rows a, c, d, f, h in short rounds: an overview in about a minute
+  --quick             rows a, c, d, f, h, k in short rounds: an overview in less than two minutes
   --full              20 GB in row i and 8 GB in row g (default 2 GB each)
   --kill-gb N         this many GB in row i
+  --groups N          this many groups in rows m and n (default 10000)
   --ottla PATH        the broker to measure (default: built from this checkout)
   --memory SIZE       Ottla's memory budget (default 256MiB)
   --ottla-set K=V     a further setting of Ottla; may be repeated
@@ -44,6 +45,8 @@ pub struct Options {
     pub passes: u32,
     /// Data of row i in bytes.
     pub kill_bytes: u64,
+    /// Groups of rows m and n.
+    pub groups: usize,
     /// Data of row f in bytes.
     pub hot_bytes: u64,
     /// Data of row g in bytes.
@@ -87,6 +90,7 @@ pub fn parse(args: impl IntoIterator<Item = String>, home: &std::path::Path) -> 
         rounds: 3,
         passes: 1,
         kill_bytes: 2_000_000_000,
+        groups: 10_000,
         hot_bytes: 1 << 30,
         cold_bytes: 2_000_000_000,
         ottla: None,
@@ -113,7 +117,7 @@ pub fn parse(args: impl IntoIterator<Item = String>, home: &std::path::Path) -> 
             "--rounds" => options.rounds = number(&arg, &value()?, |n| (1..=100).contains(&n))?,
             "--passes" => options.passes = number(&arg, &value()?, |n| (1..=100).contains(&n))?,
             "--quick" => {
-                options.rows = ["a", "c", "d", "f", "h"].map(str::to_owned).to_vec();
+                options.rows = ["a", "c", "d", "f", "h", "k"].map(str::to_owned).to_vec();
                 (options.seconds, options.long_seconds, options.rounds) = (1.5, 1.5, 2);
                 options.hot_bytes = 256 << 20;
             }
@@ -122,6 +126,7 @@ pub fn parse(args: impl IntoIterator<Item = String>, home: &std::path::Path) -> 
                 let gigabytes = number::<f64>(&arg, &value()?, |n| (0.3..=1000.0).contains(&n))?;
                 options.kill_bytes = (gigabytes * 1e9) as u64;
             }
+            "--groups" => options.groups = number(&arg, &value()?, |n| (1..=99_999).contains(&n))?,
             "--ottla" => options.ottla = Some(value()?.into()),
             "--memory" => {
                 options.memory = value()?;
@@ -146,12 +151,13 @@ impl Options {
     pub fn summary(&self) -> String {
         let mut text = format!(
             "Rounds of {} s ({} s in row b), {} a row of which the last counts; {} pass(es); {:.1} GB in row i; \
-             Ottla with `--memory {}`",
+             {} groups in rows m and n; Ottla with `--memory {}`",
             self.seconds,
             self.long_seconds,
             self.rounds,
             self.passes,
             self.kill_bytes as f64 / 1e9,
+            self.groups,
             self.memory
         );
         for (name, settings) in [("Ottla", &self.ottla_settings), ("Kafka", &self.kafka_settings)] {
@@ -234,7 +240,8 @@ mod tests {
     fn numbers_have_ranges() {
         assert_eq!(check("--seconds 3").unwrap().long_seconds, 3.0);
         assert_eq!(check("").unwrap().long_seconds, 60.0);
-        for line in ["--seconds 0", "--seconds x", "--rounds 0", "--passes -1", "--kill-gb NaN"] {
+        for line in ["--seconds 0", "--seconds x", "--rounds 0", "--passes -1", "--kill-gb NaN", "--groups 0"]
+        {
             assert!(check(line).unwrap_err().contains("not a number in its range"), "{line}");
         }
     }

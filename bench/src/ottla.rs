@@ -26,6 +26,7 @@ impl Ottla {
             None => build(home)?,
         };
         let mut settings = vec![
+            "group.initial.rebalance.delay.ms=0".to_owned(),
             "log.retention.check.interval.ms=1000".to_owned(),
             "log.segment.delete.delay.ms=1000".to_owned(),
         ];

@@ -38,8 +38,8 @@ enum Required {
     OrDurable(f64, f64),
     /// At least this share of another of Ottla's own figures.
     Share(f64, &'static str),
-    /// At most so many MiB.
-    AtMostMib(f64),
+    /// At most so much, in the line's unit.
+    Limit(f64),
     /// At most the memory budget plus so many MiB.
     Budget(f64),
 }
@@ -147,7 +147,7 @@ impl Results {
                 let direct = other(Kind::Ottla, figure);
                 (format!("≥ {} % of O_DIRECT", share * 100.0), true, direct.map(|direct| share * direct))
             }
-            Required::AtMostMib(limit) => (format!("≤ {limit} MiB"), false, Some(limit)),
+            Required::Limit(limit) => (format!("≤ {} {}", digits(limit), line.unit), false, Some(limit)),
             Required::Budget(plus) => {
                 (format!("≤ {} MiB", digits(budget_mib + plus)), false, Some(budget_mib + plus))
             }
@@ -219,7 +219,7 @@ impl Cell {
 }
 
 fn lines() -> Vec<Line> {
-    use Required::{AtLeast, AtLeastOf, AtMost, AtMostMib, Below, Budget, Nothing, OrDurable, Share};
+    use Required::{AtLeast, AtLeastOf, AtMost, Below, Budget, Limit, Nothing, OrDurable, Share};
     let mut lines = Vec::new();
     // What is asked of throughput, p50, p99, CPU per GB and CPU per request.
     lines.extend(produce(
@@ -273,10 +273,13 @@ fn lines() -> Vec<Line> {
         Nothing,
     ));
     lines.push(line("i", "after SIGKILL: data", "killed.data_gb", "GB", Nothing));
-    lines.push(line("j", "idle, resident", "idle_resident_mib", "MiB", AtMostMib(16.0)));
+    lines.push(line("j", "idle, resident", "idle_resident_mib", "MiB", Limit(16.0)));
     lines.push(line("j", "idle, anonymous", "idle_anonymous_mib", "MiB", Nothing));
     lines.push(line("j", "idle, cores", "idle_cores", "", Nothing));
-    for row in ["a", "b", "c", "d", "e", "f", "g", "h", "i"] {
+    lines.extend(commits());
+    lines.extend(rebalances());
+    lines.extend(many_groups());
+    for row in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "k", "l", "m", "n"] {
         lines.push(line(row, "peak resident memory", "resident_peak_mib", "MiB", Budget(64.0)));
         lines.push(line(row, "peak anonymous memory", "anonymous_peak_mib", "MiB", Nothing));
     }
@@ -284,7 +287,7 @@ fn lines() -> Vec<Line> {
     let sequential = ("durable 1 MiB writes by themselves", "durable_sequential_mb_per_s", "MB/s");
     let small = ("durable 4 KiB write by itself, p50", "durable_4k_p50_ms", "ms");
     for (row, (what, figure, unit)) in
-        [("a", sequential), ("b", sequential), ("a", small), ("d", small), ("h", small)]
+        [("a", sequential), ("b", sequential), ("a", small), ("d", small), ("h", small), ("k", small)]
     {
         let at = lines.iter().position(|line| line.row == row).expect("a row of the table");
         lines.insert(at, line(row, what, figure, unit, Nothing));
@@ -313,6 +316,81 @@ fn produce(row: &'static str, what: &str, prefix: &str, required: [Required; 5])
         line(row, format!("{what}: {name}"), format!("{prefix}{figure}"), unit, required)
     })
     .into()
+}
+
+/// Row k.
+fn commits() -> Vec<Line> {
+    use Required::{AtLeast, AtMost, Nothing};
+    let cases = [
+        ("no members, 64 connections", "simple.", AtLeast(1.2), Nothing),
+        ("members, 64 connections", "member.", AtLeast(1.2), Nothing),
+        ("no member, 1 connection", "one.", Nothing, AtMost(1.5)),
+    ];
+    let mut lines = Vec::new();
+    for (what, prefix, rate, p50) in cases {
+        let mut add = |name, figure, unit, required| {
+            lines.push(line("k", format!("{what}: {name}"), format!("{prefix}{figure}"), unit, required));
+        };
+        add("commits", "requests_per_s", "/s", rate);
+        add("p50", "p50_ms", "ms", p50);
+        add("p99", "p99_ms", "ms", Nothing);
+        add("p99.9", "p999_ms", "ms", Nothing);
+        add("broker CPU per commit", "broker_cpu_us_per_request", "us", Nothing);
+        add("generator CPU per commit", "generator_cpu_us_per_request", "us", Nothing);
+        add("commits per device flush", "acks_per_flush", "", Nothing);
+    }
+    lines
+}
+
+/// Row l.
+fn rebalances() -> Vec<Line> {
+    use Required::{AtMost, Nothing};
+    let mut lines = Vec::new();
+    for (what, prefix) in [("classic", "classic."), ("KIP-848", "consumer.")] {
+        let mut add = |name, figure, unit, required| {
+            lines.push(line("l", format!("{what}: {name}"), format!("{prefix}{figure}"), unit, required));
+        };
+        add("500 join, until settled", "first_ms", "ms", Nothing);
+        add("500 join, until settled: broker CPU", "first_cpu_ms", "ms", Nothing);
+        add("broker CPU of 500 that idle", "steady_cpu_percent", "% of a core", Nothing);
+        add("one more joins, until settled", "join_ms", "ms", AtMost(1.0));
+        if prefix == "classic." {
+            add("of that, after the last JoinGroup was sent", "join_rest_ms", "ms", Nothing);
+        } else {
+            add("of that, until the one has its first answer", "join_answer_ms", "ms", Nothing);
+            add("of that, after its last heartbeat was due", "join_rest_ms", "ms", Nothing);
+        }
+        add("one more joins, until settled: broker CPU", "join_cpu_ms", "ms", Nothing);
+    }
+    lines
+}
+
+/// Rows m and n.
+fn many_groups() -> Vec<Line> {
+    use Required::{Limit, Nothing};
+    let mut lines = vec![
+        line("m", "groups", "groups", "", Nothing),
+        line("m", "groups created", "groups_per_s", "/s", Nothing),
+        line("m", "broker CPU without heartbeats", "silent_cpu_percent", "% of a core", Limit(10.0)),
+        line("m", "heartbeats", "heartbeats_per_s", "/s", Nothing),
+        line("m", "broker CPU with heartbeats", "heartbeat_cpu_percent", "% of a core", Limit(10.0)),
+        line("m", "broker CPU per heartbeat", "heartbeat_cpu_us", "us", Nothing),
+        line("m", "heartbeat, p50", "heartbeat_p50_ms", "ms", Nothing),
+        line("m", "heartbeat, p99", "heartbeat_p99_ms", "ms", Nothing),
+        line("m", "resident memory per group", "resident_kib_per_group", "KiB", Limit(8.0)),
+        line("m", "anonymous memory per group", "anonymous_kib_per_group", "KiB", Nothing),
+        line("n", "groups", "groups", "", Nothing),
+    ];
+    for (what, prefix) in [("SIGTERM", "term."), ("SIGKILL", "kill.")] {
+        let mut add = |name, figure, required| {
+            let what = format!("start after {what}: {name}");
+            lines.push(line("n", what, format!("{prefix}{figure}"), "ms", required));
+        };
+        add("first heartbeat accepted", "first_heartbeat_ms", Limit(1000.0));
+        add("every member's heartbeat accepted", "all_heartbeats_ms", Nothing);
+        add("broker CPU until then", "cpu_ms", Nothing);
+    }
+    lines
 }
 
 fn line(

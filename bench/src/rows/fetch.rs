@@ -71,7 +71,7 @@ impl Reads {
 }
 
 impl Work for Reads {
-    fn template(&self) -> &Template {
+    fn template(&self, _connection: usize) -> &Template {
         &self.template
     }
 

@@ -4,8 +4,11 @@
 //! its rounds; the last one counts, the others warm the broker up. Before each round the file system is written
 //! back, so that a broker that acknowledges from the page cache does not leave its writes to the next round.
 
+pub mod commit;
 pub mod fetch;
+pub mod groups;
 pub mod produce;
+pub mod rebalance;
 pub mod start;
 pub mod wake;
 
@@ -38,7 +41,7 @@ pub struct Row {
 }
 
 /// All rows, in the order of the table.
-pub const ALL: [Row; 10] = [
+pub const ALL: [Row; 14] = [
     Row { id: "a", title: "16 KiB batches, 16 connections x 5 in flight, 16 partitions", run: produce::a },
     Row { id: "b", title: "1 MB batches, 4 x 5, 4 partitions", run: produce::b },
     Row { id: "c", title: "one 100 B record a request, 64 x 1, 16 partitions", run: produce::c },
@@ -49,6 +52,10 @@ pub const ALL: [Row; 10] = [
     Row { id: "h", title: "one record to a long-polling consumer", run: wake::run },
     Row { id: "i", title: "start to first acknowledgement", run: start::run },
     Row { id: "j", title: "memory of an idle broker", run: start::idle },
+    Row { id: "k", title: "offset commits, 64 x 1, and one connection", run: commit::run },
+    Row { id: "l", title: "a group of 500 members over 5,000 partitions, and one more", run: rebalance::run },
+    Row { id: "m", title: "many groups of two members, which idle", run: groups::idle },
+    Row { id: "n", title: "a restart with many groups", run: groups::restart },
 ];
 
 impl Row {

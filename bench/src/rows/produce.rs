@@ -53,7 +53,7 @@ impl Writes {
 }
 
 impl Work for Writes {
-    fn template(&self) -> &Template {
+    fn template(&self, _connection: usize) -> &Template {
         &self.template
     }
 

@@ -169,7 +169,7 @@ fn first_acknowledgement(
 }
 
 /// Tries until it succeeds, and returns how long after the broker's start that was.
-fn retry(
+pub fn retry(
     context: &Context,
     broker: &mut Broker,
     mut attempt: impl FnMut(SocketAddr) -> io::Result<bool>,
