@@ -292,7 +292,8 @@ impl<S: Storage> Groups<S> {
         claim: CommitClaim,
         offsets: Vec<OffsetRow>,
     ) -> Result<(), GroupError> {
-        self.ask(group, move |step, answer| step.commit(&claim, offsets, answer)).await
+        let stored = self.call(group, move |step| step.commit(&claim, offsets)).await?;
+        Ok(stored.await?)
     }
 
     /// Which topics a regular expression in a subscription stands for now (KIP-848). Anchors are not needed: the whole

@@ -112,23 +112,17 @@ impl<'a, S: Storage> Step<'a, S> {
         }
     }
 
+    /// Begins to store offsets, in the order of commits. Who asked waits for the end of it, so that a commit comes by
+    /// this task once.
     pub(super) fn commit(
         &mut self,
         claim: &CommitClaim,
         offsets: Vec<OffsetRow>,
-        answer: oneshot::Sender<Result<(), GroupError>>,
-    ) {
+    ) -> Result<impl Future<Output = Result<(), StateStoreError>> + Send + 'static + use<S>, GroupError> {
         let now = self.tools.now();
         let partitions = offsets.iter().map(|row| TopicPartition::new(row.key.topic, row.key.partition));
-        match self.group.may_commit(claim, partitions, now) {
-            Ok(()) => {
-                let groups = self.tools.broker.storage().groups();
-                let stored = Box::pin(groups.commit_offsets(&self.group.id(), offsets));
-                self.tools.settle(Settling { stored, told: vec![tell(answer)] });
-            }
-            // Who asked may have gone.
-            Err(error) => drop(answer.send(Err(error))),
-        }
+        self.group.may_commit(claim, partitions, now)?;
+        Ok(self.tools.broker.storage().groups().commit_offsets(&self.group.id(), offsets))
     }
 
     /// Whether a member may fetch offsets.
