@@ -17,9 +17,14 @@ use ottla_protocol::{
         api_versions::ApiVersionsRequest,
         describe_cluster::DescribeClusterRequest,
         fetch::{FetchPartition, FetchRequest, FetchTopic},
+        heartbeat::HeartbeatRequest,
+        join_group::{JoinGroupRequest, JoinGroupRequestProtocol},
         list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic},
         metadata::{MetadataRequest, MetadataRequestTopic},
+        offset_commit::{OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+        offset_fetch::OffsetFetchRequest,
         produce::{PartitionProduceData, ProduceRequest, TopicProduceData},
+        sync_group::{SyncGroupRequest, SyncGroupRequestAssignment},
     },
 };
 use ottla_records::{BatchBuilder, NewRecord};
@@ -374,6 +379,84 @@ fn it_stops_in_order_while_clients_are_connected() {
     let broker = Ottla::start(dir.path(), &[]);
     assert_eq!(end_offset(&mut broker.client(), "a"), 4);
     assert_eq!(broker.line("replayed"), None, "a stop in order leaves nothing to replay");
+}
+
+#[test]
+fn members_go_on_after_a_stop_that_waits_for_nobody_and_after_a_kill() {
+    let dir = dir();
+    let settings = &["--set", "group.initial.rebalance.delay.ms=0"];
+    let broker = Ottla::start(dir.path(), settings);
+    let (mut client, mut late) = (broker.client(), broker.client());
+    create(&mut client, "orders");
+    let protocols = || vec![JoinGroupRequestProtocol { name: "range".into(), ..Default::default() }];
+    let joining = || JoinGroupRequest {
+        group_id: "readers".into(),
+        session_timeout_ms: 60_000,
+        protocol_type: "consumer".into(),
+        protocols: protocols(),
+        ..JoinGroupRequest::default()
+    };
+    let joined = client.call(3, &joining());
+    let (member_id, generation_id) = (joined.member_id.clone(), joined.generation_id);
+    assert_eq!((joined.error_code, generation_id), (ErrorCode::NONE, 1), "{joined:?}");
+    let all = SyncGroupRequestAssignment {
+        member_id: member_id.clone(),
+        assignment: "all".into(),
+        ..SyncGroupRequestAssignment::default()
+    };
+    let syncing = |assignments| SyncGroupRequest {
+        group_id: "readers".into(),
+        member_id: member_id.clone(),
+        generation_id,
+        assignments,
+        ..SyncGroupRequest::default()
+    };
+    assert_eq!(client.call(3, &syncing(vec![all])).assignment, "all");
+    let commit = |client: &mut TestClient, to| {
+        let partition =
+            OffsetCommitRequestPartition { committed_offset: to, ..OffsetCommitRequestPartition::default() };
+        let topic = OffsetCommitRequestTopic {
+            name: "orders".into(),
+            partitions: vec![partition],
+            ..OffsetCommitRequestTopic::default()
+        };
+        let request = OffsetCommitRequest {
+            group_id: "readers".into(),
+            member_id: member_id.clone(),
+            generation_id_or_member_epoch: generation_id,
+            topics: vec![topic],
+            ..OffsetCommitRequest::default()
+        };
+        let answer = client.call(7, &request);
+        assert_eq!(answer.topics[0].partitions[0].error_code, ErrorCode::NONE, "{answer:?}");
+    };
+    commit(&mut client, 7);
+    // This one waits for the other to join again, which it does not.
+    let waits = late.send(3, &joining());
+    let beating = HeartbeatRequest {
+        group_id: "readers".into(),
+        member_id: member_id.clone(),
+        generation_id,
+        ..HeartbeatRequest::default()
+    };
+    while client.call(3, &beating).error_code != ErrorCode::REBALANCE_IN_PROGRESS {}
+    broker.stop(Signal::TERM);
+    assert_eq!(late.receive(waits).error_code, ErrorCode::COORDINATOR_NOT_AVAILABLE);
+
+    let fetching = || OffsetFetchRequest { group_id: "readers".into(), topics: None, ..Default::default() };
+    let check = |client: &mut TestClient, to| {
+        assert_eq!(client.call(3, &beating).error_code, ErrorCode::NONE);
+        assert_eq!(client.call(3, &syncing(Vec::new())).assignment, "all");
+        assert_eq!(client.call(7, &fetching()).topics[0].partitions[0].committed_offset, to);
+    };
+    let broker = Ottla::start(dir.path(), settings);
+    let mut client = broker.client();
+    check(&mut client, 7);
+    commit(&mut client, 8);
+    broker.kill();
+    let broker = Ottla::start(dir.path(), settings);
+    check(&mut broker.client(), 8);
+    broker.stop(Signal::INT);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use ottla_protocol::{
 };
 use ottla_storage::Storage;
 
-use super::groups::{code, operations, text};
+use super::groups::{code, operations, reason, text};
 use crate::{
     context::{Call, Context},
     reply::{Frame, Reply, frame},
@@ -53,7 +53,7 @@ async fn answer<S: Storage>(
         let described = match find(&context, &group_id).await {
             Ok(group) => describe(group, operations),
             Err((error_code, why)) => {
-                DescribedGroup { error_code, error_message: Some(why.into()), ..DescribedGroup::default() }
+                DescribedGroup { error_code, error_message: reason(&why), ..DescribedGroup::default() }
             }
         };
         groups.push(DescribedGroup { group_id, ..described });

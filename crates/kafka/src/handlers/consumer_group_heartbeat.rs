@@ -2,7 +2,7 @@
 //! broker gives a new member its id; from version 1 on members choose theirs (KIP-1082), and may subscribe by a
 //! regular expression.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use ottla_engine::{
     coordinator::{
@@ -21,7 +21,7 @@ use ottla_protocol::{
 use ottla_records::{PartitionIndex, TopicId};
 use ottla_storage::Storage;
 
-use super::groups::{client_host, code, uuid};
+use super::groups::{client_host, code, reason, uuid};
 use crate::{
     context::{Call, Context},
     reply::{Frame, Reply, frame},
@@ -47,7 +47,7 @@ async fn answer<S: Storage>(
     request: ConsumerGroupHeartbeatRequest,
 ) -> Result<Frame, EncodeError> {
     let response = if request.group_id.is_empty() {
-        refused(ErrorCode::INVALID_REQUEST, "the group id must not be empty".into())
+        refused(ErrorCode::INVALID_REQUEST, &"the group id must not be empty")
     } else {
         let pattern = match &request.subscribed_topic_regex {
             Some(text) => Some(context.groups.resolve(text).await),
@@ -57,12 +57,8 @@ async fn answer<S: Storage>(
         match context.groups.consumer_heartbeat(&request.group_id, heartbeat).await {
             Ok(accepted) => accept(accepted),
             // So Kafka answers where a group must not change its protocol while it has members.
-            Err(error @ GroupError::OtherProtocol) => {
-                refused(ErrorCode::GROUP_ID_NOT_FOUND, error.to_string())
-            }
-            Err(error) => {
-                refused(code(context.broker(), "a heartbeat in a group", &error), error.to_string())
-            }
+            Err(error @ GroupError::OtherProtocol) => refused(ErrorCode::GROUP_ID_NOT_FOUND, &error),
+            Err(error) => refused(code(context.broker(), "a heartbeat in a group", &error), &error),
         }
     };
     frame(call.correlation_id, call.version, &response)
@@ -126,10 +122,10 @@ fn topic(id: TopicId, partitions: impl Iterator<Item = PartitionIndex>) -> Topic
     }
 }
 
-fn refused(error_code: ErrorCode, why: String) -> ConsumerGroupHeartbeatResponse {
+fn refused(error_code: ErrorCode, why: &dyn fmt::Display) -> ConsumerGroupHeartbeatResponse {
     ConsumerGroupHeartbeatResponse {
         error_code,
-        error_message: Some(why.into()),
+        error_message: reason(why),
         ..ConsumerGroupHeartbeatResponse::default()
     }
 }

@@ -2,7 +2,7 @@
 //! ConsumerGroupDescribe. A group that is not there is `Dead`, from version 6 on with GROUP_ID_NOT_FOUND and a message
 //! (KIP-1043). Each group is described once, however often it is named.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, fmt};
 
 use ottla_engine::{
     coordinator::{
@@ -19,7 +19,7 @@ use ottla_protocol::{
 };
 use ottla_storage::Storage;
 
-use super::groups::{code, operations, text};
+use super::groups::{code, operations, reason, text};
 use crate::{
     context::{Call, Context},
     reply::{Frame, Reply, frame},
@@ -48,12 +48,12 @@ async fn answer<S: Storage>(
         let described = match context.groups.describe(&group_id).await {
             Ok(Some(GroupDescription::Classic(group))) => describe(group, operations),
             Ok(Some(GroupDescription::Consumer(_))) => {
-                missing(call, format!("group {group_id} is not a classic group"), operations)
+                missing(call, &format_args!("group {group_id} is not a classic group"), operations)
             }
-            Ok(None) => missing(call, format!("there is no group {group_id}"), operations),
+            Ok(None) => missing(call, &format_args!("there is no group {group_id}"), operations),
             Err(error) => DescribedGroup {
                 error_code: code(context.broker(), "describing a group", &error),
-                error_message: (call.version >= NOT_FOUND_FROM).then(|| error.to_string().into()),
+                error_message: reason(&error).filter(|_| call.version >= NOT_FOUND_FROM),
                 ..DescribedGroup::default()
             },
         };
@@ -83,7 +83,7 @@ fn describe(group: Description, authorized_operations: i32) -> DescribedGroup {
     }
 }
 
-fn missing(call: Call, why: String, operations: i32) -> DescribedGroup {
+fn missing(call: Call, why: &dyn fmt::Display, operations: i32) -> DescribedGroup {
     let group_state = Str::from_static(State::Dead.as_str());
     if call.version < NOT_FOUND_FROM {
         return DescribedGroup {
@@ -94,7 +94,7 @@ fn missing(call: Call, why: String, operations: i32) -> DescribedGroup {
     }
     DescribedGroup {
         error_code: ErrorCode::GROUP_ID_NOT_FOUND,
-        error_message: Some(why.into()),
+        error_message: reason(why),
         group_state,
         ..DescribedGroup::default()
     }

@@ -1,5 +1,7 @@
 //! What the handlers of the group APIs share: who asks, ids of new members, and what is said of refusals.
 
+use std::fmt;
+
 use ottla_engine::{Broker, groups::GroupError};
 use ottla_protocol::{ErrorCode, Str};
 use ottla_storage::{Random, Storage};
@@ -9,6 +11,11 @@ use crate::{context::Context, errors, memory::Held};
 
 /// All operations on a group: read, delete, describe, describe and alter configurations.
 const GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
+
+/// The longest text there is in the protocol, in bytes.
+pub(super) const TEXT_MAX: usize = i16::MAX as usize;
+/// The longest reason that is given.
+const REASON_MAX: usize = 1000;
 
 /// What a client is told that it may do with a group.
 pub(super) fn operations(asked: bool) -> i32 {
@@ -57,6 +64,16 @@ pub(super) async fn unless_stopping<T>(
     }
 }
 
+/// Why a request is refused, in so many words that there is room for them: they may repeat what the client said.
+pub(super) fn reason(why: &dyn fmt::Display) -> Option<Str> {
+    let mut why = why.to_string();
+    if why.len() > REASON_MAX {
+        why.truncate(why.floor_char_boundary(REASON_MAX));
+        why.push('…');
+    }
+    Some(why.into())
+}
+
 /// An optional text of a response.
 pub(super) fn text(text: Option<impl AsRef<str>>) -> Option<Str> {
     text.map(|text| text.as_ref().into())
@@ -67,6 +84,13 @@ mod tests {
     use ottla_storage::SeededRandom;
 
     use super::*;
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        assert_eq!(reason(&"no").as_deref(), Some("no"));
+        let cut = reason(&format!("x{}", "ä".repeat(TEXT_MAX))).unwrap();
+        assert_eq!(*cut, format!("x{}…", "ä".repeat((REASON_MAX - 1) / 2)));
+    }
 
     #[test]
     fn an_id_is_a_uuid_of_version_4() {

@@ -15,11 +15,13 @@ use ottla_engine::{
 };
 use ottla_protocol::{
     ErrorCode, Str,
-    messages::join_group::{JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember},
+    messages::join_group::{
+        JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse, JoinGroupResponseMember,
+    },
 };
 use ottla_storage::Storage;
 
-use super::groups::{client_host, code, hold, text, unless_stopping, uuid};
+use super::groups::{TEXT_MAX, client_host, code, hold, text, unless_stopping, uuid};
 use crate::{
     context::{Call, Context},
     reply::{Reply, RequestError, frame},
@@ -85,7 +87,10 @@ fn read<S: Storage>(
     let client_id = client_id.map_or("", Str::as_str);
     let name = request.group_instance_id.as_deref().unwrap_or(client_id);
     let fresh_id = format!("{name}-{}", uuid(&**context.broker().random()));
-    let protocol = |protocol: &ottla_protocol::messages::join_group::JoinGroupRequestProtocol| Protocol {
+    if fresh_id.len() > TEXT_MAX {
+        return Err(ErrorCode::INVALID_REQUEST);
+    }
+    let protocol = |protocol: &JoinGroupRequestProtocol| Protocol {
         name: protocol.name.as_str().into(),
         metadata: Bytes::copy_from_slice(&protocol.metadata),
     };

@@ -114,3 +114,12 @@ fn what_is_no_such_group_is_not_found() {
         }
     }
 }
+
+#[test]
+fn a_long_name_is_not_found_in_short() {
+    let broker = broker();
+    let mut client = broker.client();
+    let long = "x".repeat(32_767);
+    let described = describe(&mut client, 1, &[&long], false);
+    assert_eq!((&*described[0].group_id, described[0].error_code), (&*long, ErrorCode::GROUP_ID_NOT_FOUND));
+}

@@ -131,6 +131,27 @@ fn what_is_wrong_with_a_request_alone_is_refused() {
 }
 
 #[test]
+fn what_is_long_is_refused_in_short() {
+    let broker = broker();
+    let mut client = broker.client();
+    let long = "(".repeat(32_767);
+    let valid = || entering("refused", "m", &["orders"]);
+    for (request, code) in [
+        (
+            ConsumerGroupHeartbeatRequest { server_assignor: Some(long.as_str().into()), ..valid() },
+            ErrorCode::UNSUPPORTED_ASSIGNOR,
+        ),
+        (
+            ConsumerGroupHeartbeatRequest { subscribed_topic_regex: Some(long.as_str().into()), ..valid() },
+            ErrorCode::INVALID_REGULAR_EXPRESSION,
+        ),
+        (beating("refused", &long, 1), ErrorCode::UNKNOWN_MEMBER_ID),
+    ] {
+        check_refused(&mut client, 1, &request, code);
+    }
+}
+
+#[test]
 fn a_member_that_is_not_where_it_says_is_refused() {
     let broker = broker_with(&["group.consumer.max.size=2"]);
     let mut client = broker.client();

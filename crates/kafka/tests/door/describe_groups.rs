@@ -111,3 +111,12 @@ fn a_group_that_is_not_there_is_dead() {
         }
     }
 }
+
+#[test]
+fn a_long_name_is_not_found_in_short() {
+    let broker = broker();
+    let mut client = broker.client();
+    let long = "x".repeat(32_767);
+    let described = describe(&mut client, 6, &[&long], false);
+    assert_eq!((&*described[0].group_id, described[0].error_code), (&*long, ErrorCode::GROUP_ID_NOT_FOUND));
+}

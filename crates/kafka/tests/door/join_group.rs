@@ -129,6 +129,21 @@ fn what_is_wrong_with_a_request_alone_is_refused_in_every_version() {
 }
 
 #[test]
+fn a_name_that_leaves_no_room_for_an_id_is_refused() {
+    let broker = broker();
+    let mut client = broker.client();
+    let named = |bytes: usize| JoinGroupRequest {
+        group_instance_id: Some("x".repeat(bytes).into()),
+        ..joining("readers", "")
+    };
+    for version in 5..=9 {
+        let answer = client.call(version, &named(32_767 - 36));
+        check_refused(version, &answer, ErrorCode::INVALID_REQUEST, "");
+    }
+    assert_eq!(client.call(9, &named(32_767 - 37)).member_id.len(), 32_767);
+}
+
+#[test]
 fn a_member_that_does_not_fit_its_group_is_refused() {
     let broker = broker();
     let (mut one, mut other) = (broker.client(), broker.client());
