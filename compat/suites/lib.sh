@@ -48,8 +48,8 @@ quiet_log4j() {  # FILE: a configuration that shows errors only
     appender.c.target=SYSTEM_ERR appender.c.layout.type=PatternLayout > "$1"
 }
 
-tool() {  # CLASS ARGUMENT…: one of Kafka's programs, with errors and output as one
-  timeout "${LIMIT:-90}" java -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$libs/*" \
+tool() {  # CLASS ARGUMENT…: one of Kafka's programs, with errors and output as one; EXEC=exec puts it in the shell's place
+  ${EXEC:-} timeout "${LIMIT:-90}" java -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$libs/*" \
     -Dlog4j2.configurationFile="$dir/log4j2.properties" "$@" 2>&1
 }
 
