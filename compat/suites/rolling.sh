@@ -11,13 +11,20 @@ go build -o "$CACHE/rolling" . || exit 1
 
 seconds=6 options=()
 if [ -n "${ROLLING_QUICK:-}" ]; then seconds=2 options=(-duration 5s -members 8 -restarts 2); fi
-settings=() ms=$((seconds * 1000))
-for setting in group.initial.rebalance.delay.ms=0 group.{min.,consumer.{,min.}}session.timeout.ms=$ms \
-  group.consumer.{,min.}heartbeat.interval.ms=$((ms / 12)); do settings+=("$setting"); done
+ms=$((seconds * 1000)) beat=$((seconds * 1000 / 12))
+settings=(group.min.session.timeout.ms=$ms group.consumer.session.timeout.ms=$ms group.consumer.heartbeat.interval.ms=$beat)
+kafka_settings=(group.consumer.min.session.timeout.ms=$ms group.consumer.min.heartbeat.interval.ms=$beat)  # which forbid less by default
 own_directory
-if [ -n "${ROLLING_BROKER:-}" ]; then printf '#!/bin/sh\nexec %s "$1" "$2"%s\n' "$ROLLING_BROKER" "$(printf ' %s' "${settings[@]}")"
-else printf '#!/bin/sh\nexec "%s" serve --data "$1/data" --listen "127.0.0.1:$2"%s\n' "$OTTLA" "$(printf ' --set %s' "${settings[@]}")"; fi > serve
+if [ -n "${ROLLING_BROKER:-}" ]; then
+  printf '#!/bin/sh\nexec %s "$1" "$2"%s\n' "$ROLLING_BROKER" "$(printf ' %s' "${settings[@]}" "${kafka_settings[@]}")"
+else
+  printf '#!/bin/sh\nexec "%s" serve --data "$1/data" --listen "127.0.0.1:$2"%s\n' "$OTTLA" "$(printf ' --set %s' "${settings[@]}")"
+fi > serve
 chmod +x serve
-"$CACHE/rolling" -serve "$dir/serve" -dir "$dir" -session ${seconds}s "${options[@]}" ${ROLLING:-}
-for phase in kills leaves; do [ ! -f $phase/broker.log ] || mv $phase/broker.log "$CACHE/logs/rolling-$phase.broker"; done
-exit 0                                                                      # the lines above say what failed
+"$CACHE/rolling" -serve "$dir/serve" -dir "$dir" -session ${seconds}s "${options[@]}" ${ROLLING:-}; code=$?
+for log in */broker.log; do
+  phase=$(dirname "$log")
+  panic=$(grep -m1 'panicked at' "$log") && result FAIL 0 "rolling: $phase: the broker does not panic: $panic"
+  mv "$log" "$CACHE/logs/rolling-$phase.broker"
+done
+[ $code -le 1 ]                                                             # 1: the lines above say what failed
