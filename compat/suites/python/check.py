@@ -190,7 +190,7 @@ async def admin_partitions_records():
 
 # ---- confluent-kafka
 def ck_topic(partitions=1):
-    global count
+    global count, ck_admin
     count += 1
     name = f"ck-{run}-{count}"
     ck_admin.create_topics([CkNewTopic(name, partitions, 1)])[name].result(30)
@@ -200,6 +200,7 @@ def ck_topic(partitions=1):
             return [f.result(30) for f in ends.values()] and name
         except ck.KafkaException:
             time.sleep(0.1)
+            ck_admin = AdminClient({"bootstrap.servers": addr})                  # one that remembers nothing
 
 def ck_read(name, n, **options):
     c = ck.Consumer({"bootstrap.servers": addr, "auto.offset.reset": "earliest", "group.id": f"{name}-{time.time()}", **options})
