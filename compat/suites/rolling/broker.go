@@ -16,6 +16,7 @@ import (
 type Broker struct {
 	serve, directory string
 	port             int
+	starts           int
 	mu               sync.Mutex
 	process          *exec.Cmd
 	log              *os.File
@@ -49,6 +50,7 @@ func (b *Broker) start() {
 	b.process.Stdout, b.process.Stderr = b.log, b.log
 	b.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	check(b.process.Start())
+	b.starts++
 	for start := time.Now(); ; time.Sleep(20 * time.Millisecond) {
 		if connection, err := net.Dial("tcp", b.address()); err == nil {
 			check(connection.Close())

@@ -52,6 +52,7 @@ func (p Phase) run(o Options, random *rand.Rand, broker *Broker) bool {
 		broker.kill()
 		broker.start()
 	}
+	note("%s: the broker was started %d times", p.name, broker.starts)
 	for i, g := range groups {
 		if lags[i] == "" {
 			lags[i] = settle(admin, g.name, topic, len(producer.acks), 30*time.Second)
