@@ -33,13 +33,14 @@ report() {  # NAME START CODE OUTPUT: the line of a check that ended with CODE
 # Apache Kafka's jars, in $libs.
 kafka_libs() {  # NAME of the suite
   libs=$CACHE/kafka/libs
+  local pom=$here/../kafka/pom.xml
   command -v java >/dev/null || skip_suite "$1: java is not installed"
-  [ -d "$libs" ] && return
+  [ -d "$libs" ] && [ ! "$pom" -nt "$libs" ] && return
   command -v mvn >/dev/null || skip_suite "$1: mvn is not installed"
   local why; rm -rf "$libs.part"
-  why=$(timeout 600 mvn -q -B -f "$here/../kafka/pom.xml" dependency:copy-dependencies -DoutputDirectory="$libs.part" 2>&1) ||
+  why=$(timeout 600 mvn -q -B -f "$pom" dependency:copy-dependencies -DoutputDirectory="$libs.part" 2>&1) ||
     skip_suite "$1: Apache Kafka's jars cannot be fetched: $(head -c 300 <<< "$why" | tr '\n' ' ')"
-  mv "$libs.part" "$libs"
+  rm -rf "$libs"; mv "$libs.part" "$libs"
 }
 
 quiet_log4j() {  # FILE: a configuration that shows errors only
@@ -47,8 +48,8 @@ quiet_log4j() {  # FILE: a configuration that shows errors only
     appender.c.target=SYSTEM_ERR appender.c.layout.type=PatternLayout > "$1"
 }
 
-tool() {  # CLASS ARGUMENT…: one of Kafka's programs, with errors and output as one
-  timeout "${LIMIT:-90}" java -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$libs/*" \
+tool() {  # CLASS ARGUMENT…: one of Kafka's programs, with errors and output as one; EXEC=exec puts it in the shell's place
+  ${EXEC:-} timeout "${LIMIT:-90}" java -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$libs/*" \
     -Dlog4j2.configurationFile="$dir/log4j2.properties" "$@" 2>&1
 }
 

@@ -27,7 +27,18 @@ delete_records() {
   echo "{\"version\":1,\"partitions\":[{\"topic\":\"$t\",\"partition\":$(partition),\"offset\":150}]}" > del.json
   tool $T.DeleteRecordsCommand "${b[@]}" --offset-json-file del.json
 }
-verifiable_consumer() { tool $T.VerifiableConsumer "${b[@]}" --topic "$t-ver" --group-id "$t-vg" --reset-policy earliest --max-messages 300; }
+verifiable_consumer() { tool $T.VerifiableConsumer "${b[@]}" --topic "$t-ver" --group-id "$t-v$1" --group-protocol "$1" --reset-policy earliest --max-messages 300; }
+members=()
+member() {  # GROUP PROTOCOL: a console consumer in the group, until end_members
+  (EXEC=exec LIMIT=600 tool $T.consumer.ConsoleConsumer "${b[@]}" --topic "$t" --group "$1" --command-property group.protocol="$2") >/dev/null & members+=($!)
+  for _ in $(seq 20); do groups --describe --group "$1" --state | grep -q Stable && return; done
+}
+end_members() { [ ${#members[@]} -eq 0 ] || { kill "${members[@]}"; wait "${members[@]}"; members=(); }; }
+trap 'end_members; rm -rf "$dir"' EXIT
+export_reset() {  # the offsets of the group, written to a file and set from it
+  groups --reset-offsets --group "$t-g" --topic "$t" --to-earliest --dry-run --export | grep "^$t," > plan.csv || { cat plan.csv; return 1; }
+  groups --reset-offsets --group "$t-g" --from-file plan.csv --execute
+}
 client_compatibility() {  # it creates the topic "newtopic" itself
   topic --delete --topic newtopic >/dev/null; topic --create --topic "$t-compat" --partitions 1 >/dev/null
   tool $T.ClientCompatibilityTest "${b[@]}" --topic "$t-compat" --offsets-for-times-supported true --cluster-id-supported true \
@@ -63,14 +74,37 @@ check "get offsets: latest" "$t:[0-2]:200" offsets
 check "get offsets: earliest" "$t:1:0" offsets --time earliest
 check "get offsets: by time" "$t:[0-2]:0" offsets --time 1000
 check "groups: list (GroupsCommand)" "$t-g +Classic" tool $T.GroupsCommand "${b[@]}" --list
+check "groups: list, KIP-848 (GroupsCommand)" "$t-c +Consumer +consumer" tool $T.GroupsCommand "${b[@]}" --list --group-type consumer
 check "consumer groups: list with state" "$t-g +Classic +Empty|$t-g +Empty" groups --list --state
+check "consumer groups: list by type" "$t-c +Consumer" groups --list --type consumer
 check "consumer groups: describe" "$t-g +$t +[0-2] +200 +200 +0" groups --describe --group "$t-g"
+check "consumer groups: describe, KIP-848" "$t-c +$t +[0-2] +200 +200 +0" groups --describe --group "$t-c"
 check "consumer groups: describe state" 'Empty' groups --describe --group "$t-g" --state
+check "consumer groups: describe a group that is not" 'GroupIdNotFoundException' groups --describe --group "$t-none"
 check "consumer groups: reset offsets, dry run" "$t-g +$t +[0-2] +0" groups --reset-offsets --group "$t-g" --topic "$t" --to-earliest --dry-run
+check "consumer groups: reset offsets, from a file" "$t-g +$t +[0-2] +0" export_reset
+check "consumer groups: reset offsets, to latest" "$t-g +$t +[0-2] +200" groups --reset-offsets --group "$t-g" --all-topics --to-latest --execute
+check "consumer groups: reset offsets, to current" "$t-g +$t +[0-2] +200" groups --reset-offsets --group "$t-g" --all-topics --to-current --execute
+check "consumer groups: reset offsets, by duration" "$t-g +$t +[0-2] +0" groups --reset-offsets --group "$t-g" --topic "$t" --by-duration PT1H --dry-run
+check "consumer groups: reset offsets, to a time" "$t-g +$t +[0-2] +0" groups --reset-offsets --group "$t-g" --topic "$t" --to-datetime 2020-01-01T00:00:00.000 --dry-run
+check "consumer groups: reset offsets, to an offset" "$t-c +$t +[0-2] +150" groups --reset-offsets --group "$t-c" --topic "$t" --to-offset 150 --execute
 check "consumer groups: reset offsets, shift" "$t-g +$t +[0-2] +190" groups --reset-offsets --group "$t-g" --topic "$t" --shift-by -10 --execute
 check "consumer groups: describe lag" " $t +[0-2] +190 +200 +10" groups --describe --group "$t-g"
+check "console consumer: group goes on where it was set" '91.*100.*Processed a total of 10 messages' consume --max-messages 10 --group "$t-g"
 check "consumer groups: delete offsets" 'Successful' groups --delete-offsets --group "$t-g" --topic "$t"
 check "consumer groups: delete" 'was successful' groups --delete --group "$t-g"
+check "consumer groups: delete, KIP-848" 'was successful' groups --delete --group "$t-c"
+check "consumer groups: delete a group that is not" 'GroupIdNotFoundException' groups --delete --group "$t-none"
+for protocol in classic consumer; do
+  name="consumer groups: $protocol, with a member" g=$t-m$protocol
+  not_yet "tools: $name: members" >/dev/null || [[ ! "tools: $name: members" =~ ${ONLY:-} ]] || member "$g" $protocol
+  check "$name: members" "$g +[^ ]+ +/127.0.0.1 +console-consumer +[23] .*$t:0,1" groups --describe --group "$g" --members --verbose
+  check "$name: state" "$g .*(range|uniform) +Stable .* 1" groups --describe --group "$g" --state --verbose
+  check "$name: delete" 'GroupNotEmptyException' groups --delete --group "$g"
+  check "$name: delete offsets" 'GroupSubscribedToTopicException' groups --delete-offsets --group "$g" --topic "$t"
+  check "$name: reset offsets" 'current state is Stable' groups --reset-offsets --group "$g" --topic "$t" --to-earliest --execute
+done
+end_members                                                                 # which would create the topic anew when it is deleted
 check "configs: describe topic, all" 'retention.ms=3600000.*DYNAMIC_TOPIC_CONFIG' config --describe --all --entity-type topics --entity-name "$t"
 check "configs: alter topic" 'Completed updating config for topic' config --alter --entity-type topics --entity-name "$t" --add-config max.message.bytes=100000
 check "configs: describe topic" 'max.message.bytes=100000.*DYNAMIC_TOPIC_CONFIG' config --describe --entity-type topics --entity-name "$t"
@@ -88,7 +122,9 @@ check "end-to-end latency" 'Avg latency: [0-9.]+ ms' tool $T.EndToEndLatency "${
 check "transactions: list" "$t-tp.*CompleteCommit" tool $T.TransactionsCommand "${b[@]}" list
 check "transactions: describe" 'CompleteCommit' tool $T.TransactionsCommand "${b[@]}" describe --transactional-id "$t-tp"
 check "verifiable producer" '"acked":300' tool $T.VerifiableProducer "${b[@]}" --topic "$t-ver" --max-messages 300
-check "verifiable consumer" '"name":"records_consumed"' verifiable_consumer
+for protocol in classic consumer; do
+  check "verifiable consumer, $protocol" '"name":"offsets_committed".*"offset":300.*"name":"shutdown_complete"' verifiable_consumer $protocol
+done
 check "client compatibility test" 'SUCCESS' client_compatibility
 check "transactional message copier" '"remaining":"?0' copier
 check "read_committed copy" 'Processed a total of 100 messages' copied

@@ -1,12 +1,12 @@
 """Checks a broker through aiokafka and confluent-kafka (librdkafka): python check.py ADDR. Prints 'PASS|FAIL|SKIP SECONDS
-NAME' per check. Needs the packages aiokafka, cramjam (its codecs) and confluent-kafka. The environment says which checks to
-run: ONLY, and the list in the file that NOT_YET names."""
-import asyncio, os, re, sys, time, uuid
+NAME' per check. Needs the packages aiokafka, cramjam (its codecs) and confluent-kafka."""
+import asyncio, sys, time, uuid
 
 import confluent_kafka as ck
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.structs import OffsetAndMetadata
+from checks import not_yet, wanted
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec
 from confluent_kafka.admin import NewTopic as CkNewTopic
 
@@ -14,17 +14,9 @@ addr, run = sys.argv[1], uuid.uuid4().hex[:8]
 count = 0
 ck_admin = AdminClient({"bootstrap.servers": addr})
 
-def not_yet(name):
-    """The reason for which a check is skipped, or None."""
-    if path := os.environ.get("NOT_YET"):
-        for line in open(path):
-            why, _, pattern = line.rstrip("\n").partition("\t")
-            if pattern and not line.startswith("#") and re.fullmatch(pattern, name):
-                return why
-
 async def check(name, f):
     start = time.time()
-    if not re.search(os.environ.get("ONLY", ""), name):
+    if not wanted(name):
         return
     if why := not_yet(name):
         return print(f"SKIP 0 {name}: {why}", flush=True)
@@ -198,11 +190,17 @@ async def admin_partitions_records():
 
 # ---- confluent-kafka
 def ck_topic(partitions=1):
-    global count
+    global count, ck_admin
     count += 1
     name = f"ck-{run}-{count}"
     ck_admin.create_topics([CkNewTopic(name, partitions, 1)])[name].result(30)
-    return name
+    for _ in range(100):                                                         # until every partition answers
+        try:
+            ends = ck_admin.list_offsets({ck.TopicPartition(name, p): OffsetSpec.latest() for p in range(partitions)})
+            return [f.result(30) for f in ends.values()] and name
+        except ck.KafkaException:
+            time.sleep(0.1)
+            ck_admin = AdminClient({"bootstrap.servers": addr})                  # one that remembers nothing
 
 def ck_read(name, n, **options):
     c = ck.Consumer({"bootstrap.servers": addr, "auto.offset.reset": "earliest", "group.id": f"{name}-{time.time()}", **options})
