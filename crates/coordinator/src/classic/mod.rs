@@ -206,9 +206,9 @@ impl ClassicGroup {
         self.members.len()
     }
 
-    /// Whether an id was given out that nobody has joined with yet (KIP-394).
-    pub fn has_pending_members(&self) -> bool {
-        !self.pending.is_empty()
+    /// How many ids were given out that nobody has joined with yet (KIP-394).
+    pub fn pending_count(&self) -> usize {
+        self.pending.len()
     }
 
     /// Settings that hold from now on. What waits goes on with those that it began with.

@@ -221,20 +221,17 @@ impl Group {
         !self.is_stored && matches!(&self.protocol, Protocol::Classic(group) if group.is_blank())
     }
 
-    /// How many members it has.
+    /// How many are in it, or have been given an id to join with.
     pub(super) fn member_count(&self) -> usize {
         match &self.protocol {
-            Protocol::Classic(group) => group.member_count(),
+            Protocol::Classic(group) => group.member_count() + group.pending_count(),
             Protocol::Consumer(group) => group.member_count(),
         }
     }
 
     /// Whether somebody is in it, or has been given an id to join with.
     pub(super) fn has_members(&self) -> bool {
-        match &self.protocol {
-            Protocol::Classic(group) => group.member_count() > 0 || group.has_pending_members(),
-            Protocol::Consumer(group) => group.member_count() > 0,
-        }
+        self.member_count() > 0
     }
 
     /// About how many bytes it holds.
