@@ -350,7 +350,9 @@ impl<S: Storage> Groups<S> {
         if !self.is_there(group).await? {
             return Err(GroupError::NotFound);
         }
-        self.ask(group, move |step, answer| step.delete_offsets(keys, answer)).await
+        let (deleted, stored) = self.call(group, move |step| step.delete_offsets(keys)).await?;
+        stored.await?;
+        Ok(deleted)
     }
 
     /// Describes a group (DescribeGroups, ConsumerGroupDescribe), if it is there. One that only offsets were committed
@@ -402,7 +404,7 @@ impl<S: Storage> Groups<S> {
     }
 
     async fn is_there(&self, group: &str) -> Result<bool, GroupError> {
-        let is_known = self.call(group, |step| Ok(step.describe().is_some())).await?;
+        let is_known = self.call(group, |step| Ok(step.is_known())).await?;
         Ok(is_known || self.store().has_offsets(group).await?)
     }
 

@@ -35,13 +35,14 @@ impl Share {
         Self { max: pool.total() / 4 * 3, pool, held: 0, granted: None, is_asking: false }
     }
 
-    /// Whether so much more may be held: takes it from the pool where nobody has to be waited for.
+    /// Whether so much more may be held: takes it from the pool where nobody has to be waited for. What brings nothing
+    /// may always be done, also where groups have grown past their part by what the broker assigns to them.
     ///
     /// # Errors
     /// See [`Short`].
     pub(super) fn check(&mut self, more: usize) -> Result<(), Short> {
         let wanted = self.held + more;
-        if wanted <= self.granted_bytes() {
+        if more == 0 || wanted <= self.granted_bytes() {
             return Ok(());
         }
         if wanted > self.max {
@@ -120,6 +121,13 @@ mod tests {
         assert!(!share.is_short() && share.ask(PIECE).is_none());
         share.change(12 * PIECE, 0);
         assert_eq!(pool.free(), 14 * PIECE);
+    }
+
+    #[test]
+    fn who_brings_nothing_is_never_refused() {
+        let mut share = Share::new(Budget::new(16 * PIECE));
+        share.change(0, 13 * PIECE);
+        assert_eq!((share.check(1), share.check(0)), (Err(Short::Full), Ok(())));
     }
 
     #[tokio::test]

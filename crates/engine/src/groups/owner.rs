@@ -34,7 +34,6 @@ const MEMBERLESS_MAX: usize = 4096;
 const LOAD_PAGE: usize = 1000;
 /// The longest sleep: a deadline that time has passed is noticed after it, however the clock goes.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
-
 /// The least time between two resolutions of regular expressions after topics have changed.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(1);
 /// Groups that are told of changed topics before others have their turn.
@@ -246,9 +245,13 @@ impl<S: Storage> Owner<S> {
             return Duration::ZERO;
         }
         let deadline = self.deadlines.first().map(|(at, _)| *at);
-        let resolve_at = self.resolve_at.filter(|_| !self.is_resolving);
-        let next = [deadline, resolve_at, self.sweep_at].into_iter().flatten().min();
+        let next = [deadline, self.resolution_due(), self.sweep_at].into_iter().flatten().min();
         next.map_or(SLEEP_MAX, |at| at.saturating_sub(self.tools.now()).min(SLEEP_MAX))
+    }
+
+    /// When regular expressions are to be resolved, if nobody does so already.
+    fn resolution_due(&self) -> Option<Duration> {
+        self.resolve_at.filter(|_| !self.is_resolving)
     }
 
     fn take_all(&mut self, first: Job<S>) {
@@ -432,7 +435,7 @@ impl<S: Storage> Owner<S> {
     /// What has come to its time is done.
     fn pass_time(&mut self) {
         let now = self.tools.now();
-        if !self.is_resolving && self.resolve_at.is_some_and(|at| at <= now) {
+        if self.resolution_due().is_some_and(|at| at <= now) {
             self.resolve_at = None;
             self.resolve_patterns();
         }
@@ -607,7 +610,7 @@ impl<S: Storage> Tools<S> {
         true
     }
 
-    pub(super) fn settle(&self, settling: Settling) {
+    fn settle(&self, settling: Settling) {
         // Who settles has gone when the broker stops: dropped answers say so.
         let _ = self.to_settle.send(settling);
     }

@@ -19,7 +19,7 @@ use super::{
     handle::{Answered, GroupError},
     memory::Short,
     owner::Tools,
-    settling::{Settling, Told},
+    settling::Told,
 };
 use crate::broker::Topics;
 
@@ -46,37 +46,34 @@ impl<'a, S: Storage> Step<'a, S> {
     }
 
     pub(super) fn join(&mut self, joining: Joining, answer: oneshot::Sender<Answered>) {
-        match self.make_room(joining_bytes(&joining)) {
-            Ok(()) => self.classic(answer, |group, token, now| group.join(token, joining, now)),
-            Err(error) => drop(answer.send(Err(error))),
-        }
+        let brought = joining_bytes(&joining);
+        self.classic(brought, answer, |group, token, now| group.join(token, joining, now));
     }
 
     pub(super) fn sync(&mut self, syncing: Syncing<'_>, answer: oneshot::Sender<Answered>) {
-        let assignments: usize = syncing.assignments.iter().map(|(_, assignment)| assignment.len()).sum();
-        match self.make_room(assignments) {
-            Ok(()) => self.classic(answer, |group, token, now| group.sync(token, syncing, now)),
-            Err(error) => drop(answer.send(Err(error))),
-        }
+        let brought = syncing.assignments.iter().map(|(_, assignment)| assignment.len()).sum();
+        self.classic(brought, answer, |group, token, now| group.sync(token, syncing, now));
     }
 
     pub(super) fn leave(&mut self, leaving: &[Leaving<'_>], answer: oneshot::Sender<Answered>) {
-        self.classic(answer, |group, token, now| group.leave(token, leaving, now));
+        self.classic(0, answer, |group, token, now| group.leave(token, leaving, now));
     }
 
-    /// A step of a classic group that answers under a token.
+    /// A step of a classic group that answers under a token, and brings so many bytes.
     fn classic(
         &mut self,
+        brought: usize,
         answer: oneshot::Sender<Answered>,
         step: impl FnOnce(&mut classic::ClassicGroup, Token, Duration) -> ClassicEffects,
     ) {
         let (now, wall) = (self.tools.now(), self.tools.broker.clock().wall());
-        match self.group.as_classic(&self.tools.settings) {
+        let room = self.make_room(brought);
+        match room.and_then(|()| self.group.as_classic(&self.tools.settings)) {
             Ok(classic) => {
                 let effects = step(classic, self.tools.token(answer), now);
-                let brought = self.outcome.brought;
                 self.outcome = Outcome { brought, ..self.group.classic_outcome(effects, wall) };
             }
+            // Who asked may have gone.
             Err(error) => drop(answer.send(Err(error))),
         }
     }
@@ -95,19 +92,16 @@ impl<'a, S: Storage> Step<'a, S> {
         heartbeat: &consumer::Heartbeat,
         answer: oneshot::Sender<Answered>,
     ) {
-        if let Err(error) = self.make_room(heartbeat_bytes(heartbeat)) {
-            // Who asked may have gone.
-            let _ = answer.send(Err(error));
-            return;
-        }
         let (now, topics) = (self.tools.now(), self.tools.topics());
-        match self.group.as_consumer(&self.tools.settings) {
+        let brought = heartbeat_bytes(heartbeat);
+        let room = self.make_room(brought);
+        match room.and_then(|()| self.group.as_consumer(&self.tools.settings)) {
             Ok(consumer) => {
                 let token = self.tools.token(answer);
                 let effects: Effects<_, _> = consumer.heartbeat(token, heartbeat, &topics, now);
-                let brought = self.outcome.brought;
                 self.outcome = Outcome { brought, ..self.group.consumer_outcome(effects) };
             }
+            // Who asked may have gone.
             Err(error) => drop(answer.send(Err(error))),
         }
     }
@@ -134,16 +128,16 @@ impl<'a, S: Storage> Step<'a, S> {
         }
     }
 
-    /// Deletes offsets of topics that no member subscribes to: says of each whether it did.
+    /// Begins to delete offsets of topics that no member subscribes to: says of each whether it does.
     pub(super) fn delete_offsets(
         &mut self,
         keys: Vec<OffsetKey>,
-        answer: oneshot::Sender<Result<Vec<bool>, GroupError>>,
-    ) {
+    ) -> Result<
+        (Vec<bool>, impl Future<Output = Result<(), StateStoreError>> + Send + 'static + use<S>),
+        GroupError,
+    > {
         if self.group.has_members() && !self.group.is_of_consumers() {
-            // Who asked may have gone.
-            let _ = answer.send(Err(classic::Refusal::NonEmptyGroup.into()));
-            return;
+            return Err(classic::Refusal::NonEmptyGroup.into());
         }
         let subscription = self.group.subscription(self.tools.settings.subscription_topics);
         let topics = self.tools.topics();
@@ -152,28 +146,26 @@ impl<'a, S: Storage> Step<'a, S> {
         let deleted: Vec<bool> = keys.iter().map(is_free).collect();
         let free = keys.into_iter().zip(&deleted).filter(|(_, is_free)| **is_free).map(|(key, _)| key);
         let groups = self.tools.broker.storage().groups();
-        let stored = Box::pin(groups.delete_offsets(&self.group.id(), free.collect()));
-        let told: Told = Box::new(move |result| {
-            let _ = answer.send(result.clone().map(|()| deleted).map_err(GroupError::from));
-        });
-        self.tools.settle(Settling { stored, told: vec![told] });
+        let stored = groups.delete_offsets(&self.group.id(), free.collect());
+        Ok((deleted, stored))
     }
 
-    /// Begins to delete offsets of the group that have expired; `None` where none may.
+    /// Begins to delete offsets of the group that have expired; `None` where none may: those that expire because
+    /// nobody subscribes to their topic only while there are members, and the others only while there are none.
     pub(super) fn expire(
         &self,
         which: Expirable,
         expiry: Expiry,
     ) -> Option<impl Future<Output = Result<Expired, StateStoreError>> + Send + 'static + use<S>> {
         let which = match which {
-            Expirable::OfMemberless if self.group.has_members() => return None,
-            Expirable::OfMemberless => Expirable::OfMemberless,
-            Expirable::OfTopics(topics) => {
+            Expirable::OfMemberless if !self.group.has_members() => Expirable::OfMemberless,
+            Expirable::OfTopics(topics) if self.group.has_members() => {
                 let subscription = self.group.subscription(self.tools.settings.subscription_topics);
                 let view = self.tools.topics();
                 let is_free = |id: &TopicId| view.name(*id).is_some_and(|name| !subscription.may_have(&name));
                 Expirable::OfTopics(topics.into_iter().filter(is_free).collect())
             }
+            _ => return None,
         };
         let groups = self.tools.broker.storage().groups();
         Some(groups.expire_offsets(&self.group.id(), which, expiry, EXPIRED_AT_ONCE))
@@ -188,14 +180,18 @@ impl<'a, S: Storage> Step<'a, S> {
         }
     }
 
-    /// The group, unless nobody knows it but by offsets.
+    /// Whether more is known of the group than offsets may tell.
+    pub(super) fn is_known(&self) -> bool {
+        !self.group.is_blank()
+    }
+
+    /// The group, if it is known.
     pub(super) fn describe(&self) -> Option<GroupDescription> {
-        (!self.group.is_blank()).then(|| self.group.describe(&self.tools.topics()))
+        self.is_known().then(|| self.group.describe(&self.tools.topics()))
     }
 
     /// Whether a request may make the group hold so much more.
     fn make_room(&mut self, bytes: usize) -> Result<(), GroupError> {
-        self.outcome.brought = bytes;
         self.tools.share.check(bytes).map_err(|short| match short {
             Short::Full => GroupError::NoMemory,
             Short::ForNow => {
