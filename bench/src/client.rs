@@ -85,33 +85,26 @@ impl Topic {
 /// Apache Kafka answers CreateTopics before its partitions can be written to, and a broker that has just started
 /// may refuse at first, so everything is tried again until it succeeds or the time is over.
 pub fn create_topic(context: &Context, broker: &mut Broker, topic: &Topic) -> Result<()> {
-    let deadline = Instant::now() + TOPIC_TIMEOUT;
-    loop {
-        let problem = match try_create(broker.addr(), topic) {
-            Ok(None) => return Ok(()),
-            Ok(Some(problem)) => problem,
-            Err(error) => error.to_string(),
-        };
-        context.check_interrupted()?;
-        broker.check_alive()?;
-        if Instant::now() >= deadline {
-            let (kind, log) = (broker.kind().name(), broker.log_end());
-            return Err(format!(
-                "{kind} did not create topic {}: {problem}; its log ends:\n{log}",
-                topic.name
-            )
-            .into());
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
+    let what = format!("did not create topic {}", topic.name);
+    until_done(context, broker, &what, |addr| try_create(addr, topic))
 }
 
 /// Waits until the broker coordinates every group: Apache Kafka makes its topic of groups when the first is asked for,
 /// and loads each of that topic's 50 partitions by itself.
 pub fn await_groups(context: &Context, broker: &mut Broker) -> Result<()> {
+    until_done(context, broker, "coordinates no groups", try_groups)
+}
+
+/// Tries something again and again until it is done, or the time is over. `Ok(Some(..))` says what is still missing.
+fn until_done(
+    context: &Context,
+    broker: &mut Broker,
+    complaint: &str,
+    attempt: impl Fn(SocketAddr) -> io::Result<Option<String>>,
+) -> Result<()> {
     let deadline = Instant::now() + TOPIC_TIMEOUT;
     loop {
-        let problem = match try_groups(broker.addr()) {
+        let problem = match attempt(broker.addr()) {
             Ok(None) => return Ok(()),
             Ok(Some(problem)) => problem,
             Err(error) => error.to_string(),
@@ -120,7 +113,7 @@ pub fn await_groups(context: &Context, broker: &mut Broker) -> Result<()> {
         broker.check_alive()?;
         if Instant::now() >= deadline {
             let (kind, log) = (broker.kind().name(), broker.log_end());
-            return Err(format!("{kind} coordinates no groups: {problem}; its log ends:\n{log}").into());
+            return Err(format!("{kind} {complaint}: {problem}; its log ends:\n{log}").into());
         }
         thread::sleep(Duration::from_millis(20));
     }

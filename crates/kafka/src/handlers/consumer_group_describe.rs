@@ -2,8 +2,6 @@
 //! DescribeGroups. From version 1 on each member's protocol is told (KIP-1099). Each group is described once, however
 //! often it is named.
 
-use std::collections::HashSet;
-
 use ottla_engine::{
     coordinator::{
         InstanceId,
@@ -20,7 +18,7 @@ use ottla_protocol::{
 };
 use ottla_storage::Storage;
 
-use super::groups::{code, operations, reason, text};
+use super::groups::{code, each_once, operations, reason, text};
 use crate::{
     context::{Call, Context},
     reply::{Frame, Reply, frame},
@@ -45,11 +43,7 @@ async fn answer<S: Storage>(
 ) -> Result<Frame, EncodeError> {
     let operations = operations(request.include_authorized_operations);
     let mut groups = Vec::new();
-    let mut named = HashSet::new();
-    for group_id in request.group_ids {
-        if !named.insert(group_id.clone()) {
-            continue;
-        }
+    for group_id in each_once(request.group_ids) {
         let described = match find(&context, &group_id).await {
             Ok(group) => describe(group, operations),
             Err((error_code, why)) => {

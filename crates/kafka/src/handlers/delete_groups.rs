@@ -1,15 +1,13 @@
 //! DeleteGroups (42), versions 0 to 2: deletes groups without members, and their offsets (KIP-229). A group that is
 //! named several times is answered once.
 
-use std::collections::HashSet;
-
 use ottla_protocol::{
     EncodeError, ErrorCode,
     messages::delete_groups::{DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse},
 };
 use ottla_storage::Storage;
 
-use super::groups::code;
+use super::groups::{code, each_once};
 use crate::{
     context::{Call, Context},
     reply::{Frame, Reply, frame},
@@ -26,11 +24,7 @@ async fn answer<S: Storage>(
     request: DeleteGroupsRequest,
 ) -> Result<Frame, EncodeError> {
     let mut results = Vec::new();
-    let mut named = HashSet::new();
-    for group_id in request.groups_names {
-        if !named.insert(group_id.clone()) {
-            continue;
-        }
+    for group_id in each_once(request.groups_names) {
         let error_code = match context.groups.delete(&group_id).await {
             Ok(()) => ErrorCode::NONE,
             Err(error) => code(context.broker(), "deleting a group", &error),

@@ -2,7 +2,7 @@
 //! ConsumerGroupDescribe. A group that is not there is `Dead`, from version 6 on with GROUP_ID_NOT_FOUND and a message
 //! (KIP-1043). Each group is described once, however often it is named.
 
-use std::{collections::HashSet, fmt};
+use std::fmt;
 
 use ottla_engine::{
     coordinator::{
@@ -19,7 +19,7 @@ use ottla_protocol::{
 };
 use ottla_storage::Storage;
 
-use super::groups::{code, operations, reason, text};
+use super::groups::{code, each_once, operations, reason, text};
 use crate::{
     context::{Call, Context},
     reply::{Frame, Reply, frame},
@@ -40,11 +40,7 @@ async fn answer<S: Storage>(
 ) -> Result<Frame, EncodeError> {
     let operations = operations(request.include_authorized_operations);
     let mut groups = Vec::new();
-    let mut named = HashSet::new();
-    for group_id in request.groups {
-        if !named.insert(group_id.clone()) {
-            continue;
-        }
+    for group_id in each_once(request.groups) {
         let described = match context.groups.describe(&group_id).await {
             Ok(Some(GroupDescription::Classic(group))) => describe(group, operations),
             Ok(Some(GroupDescription::Consumer(_))) => {

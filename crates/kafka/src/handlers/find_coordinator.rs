@@ -2,14 +2,13 @@
 //! that nobody has joined. From version 4 on there are several keys in a request (KIP-699), of which each is
 //! answered once. Transactions and share groups are not there: they answer INVALID_REQUEST, which no client retries.
 
-use std::collections::HashSet;
-
 use ottla_protocol::{
     ErrorCode, Str,
     messages::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse},
 };
 use ottla_storage::Storage;
 
+use super::groups::each_once;
 use crate::{
     context::{Call, Context},
     reply::{Reply, RequestError, frame},
@@ -30,8 +29,7 @@ pub(crate) fn handle<S: Storage>(
 ) -> Result<Reply, RequestError> {
     let answer = find(context, request.key_type);
     let response = if call.version >= BATCHED_FROM {
-        let mut named = HashSet::new();
-        let keys = request.coordinator_keys.into_iter().filter(|key| named.insert(key.clone()));
+        let keys = each_once(request.coordinator_keys);
         let coordinators = keys.map(|key| Coordinator { key, ..answer.clone() }).collect();
         FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() }
     } else {

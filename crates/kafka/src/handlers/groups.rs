@@ -1,6 +1,6 @@
 //! What the handlers of the group APIs share: who asks, ids of new members, and what is said of refusals.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use ottla_engine::{Broker, groups::GroupError};
 use ottla_protocol::{ErrorCode, Str};
@@ -20,6 +20,12 @@ const REASON_MAX: usize = 1000;
 /// What a client is told that it may do with a group.
 pub(super) fn operations(asked: bool) -> i32 {
     if asked { GROUP_OPERATIONS } else { super::OPERATIONS_UNKNOWN }
+}
+
+/// What a request names, each once: who names a thing again and again must not get an answer out of proportion.
+pub(super) fn each_once(names: Vec<Str>) -> impl Iterator<Item = Str> {
+    let mut seen = HashSet::new();
+    names.into_iter().filter(move |name| seen.insert(name.clone()))
 }
 
 /// The code of a refusal. What is not the client's doing is logged too.

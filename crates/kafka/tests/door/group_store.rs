@@ -1,7 +1,5 @@
 //! What clients of groups are told when the store of groups cannot answer, or has a group that cannot be read.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use ottla_protocol::{
     ErrorCode, Message, Request,
@@ -17,198 +15,13 @@ use ottla_protocol::{
         offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic},
     },
 };
-use ottla_records::{LeaderEpoch, LogId, TopicId};
-use ottla_storage::{
-    DeliveryReceiver, Expirable, Expired, ExpiringGroups, Expiry, GroupChange, GroupKind, GroupListing,
-    GroupRow, GroupStore, LogSettings, OffsetCursor, OffsetKey, OffsetPage, OffsetRow, OffsetStore,
-    OffsetTopic, StateStoreError, Storage, StorageError, StoredGroup,
-    memory::{MemoryGroups, MemoryOptions, MemoryStorage},
-};
-use ottla_testing_internal::{Setup, TestBroker, TestClient};
-use parking_lot::Mutex;
+use ottla_storage::{GroupChange, GroupKind, GroupRow, GroupStore, StateStoreError, Storage};
+use ottla_testing_internal::TestClient;
 
 use crate::{
-    members::{AT_ONCE, Member, alone, commit, committing, entering, joining, offset, sync, syncing},
+    members::{Member, alone, broker, commit, committing, entering, joining, offset, sync, syncing},
     support::{Topic, create},
 };
-
-/// Groups in memory, which can be made to fail.
-struct Groups {
-    inner: MemoryGroups,
-    failure: Mutex<Option<StateStoreError>>,
-}
-
-impl Groups {
-    fn check(&self) -> Result<(), StateStoreError> {
-        self.failure.lock().clone().map_or(Ok(()), Err)
-    }
-}
-
-impl GroupStore for Groups {
-    async fn load_groups(
-        &self,
-        after: Option<&str>,
-        max: usize,
-    ) -> Result<Vec<StoredGroup>, StateStoreError> {
-        self.check()?;
-        self.inner.load_groups(after, max).await
-    }
-
-    async fn load_group(&self, group: &str) -> Result<Option<StoredGroup>, StateStoreError> {
-        self.check()?;
-        self.inner.load_group(group).await
-    }
-
-    fn change_groups(
-        &self,
-        changes: Vec<GroupChange>,
-    ) -> impl Future<Output = Result<(), StateStoreError>> + Send + 'static + use<> {
-        let changed = self.check().map(|()| self.inner.change_groups(changes));
-        async move { changed?.await }
-    }
-
-    async fn list_groups(
-        &self,
-        after: Option<&str>,
-        max: usize,
-    ) -> Result<Vec<GroupListing>, StateStoreError> {
-        self.check()?;
-        self.inner.list_groups(after, max).await
-    }
-}
-
-impl OffsetStore for Groups {
-    fn commit_offsets(
-        &self,
-        group: &str,
-        offsets: Vec<OffsetRow>,
-    ) -> impl Future<Output = Result<(), StateStoreError>> + Send + 'static + use<> {
-        let committed = self.check().map(|()| self.inner.commit_offsets(group, offsets));
-        async move { committed?.await }
-    }
-
-    async fn read_offsets(
-        &self,
-        group: &str,
-        keys: Vec<OffsetKey>,
-    ) -> Result<Vec<OffsetRow>, StateStoreError> {
-        self.check()?;
-        self.inner.read_offsets(group, keys).await
-    }
-
-    async fn read_offset_page(
-        &self,
-        group: &str,
-        from: Option<OffsetCursor>,
-        max: usize,
-    ) -> Result<OffsetPage, StateStoreError> {
-        self.check()?;
-        self.inner.read_offset_page(group, from, max).await
-    }
-
-    async fn has_offsets(&self, group: &str) -> Result<bool, StateStoreError> {
-        self.check()?;
-        self.inner.has_offsets(group).await
-    }
-
-    async fn offset_topics(&self, group: Option<&str>) -> Result<Vec<OffsetTopic>, StateStoreError> {
-        self.check()?;
-        self.inner.offset_topics(group).await
-    }
-
-    fn delete_offsets(
-        &self,
-        group: &str,
-        keys: Vec<OffsetKey>,
-    ) -> impl Future<Output = Result<(), StateStoreError>> + Send + 'static + use<> {
-        let deleted = self.check().map(|()| self.inner.delete_offsets(group, keys));
-        async move { deleted?.await }
-    }
-
-    fn delete_offsets_of_group(
-        &self,
-        group: &str,
-    ) -> impl Future<Output = Result<(), StateStoreError>> + Send + 'static + use<> {
-        let deleted = self.check().map(|()| self.inner.delete_offsets_of_group(group));
-        async move { deleted?.await }
-    }
-
-    async fn delete_offsets_of_topic(&self, topic: TopicId) -> Result<(), StateStoreError> {
-        self.check()?;
-        self.inner.delete_offsets_of_topic(topic).await
-    }
-
-    async fn groups_with_expired_offsets(
-        &self,
-        expiry: Expiry,
-        after: Option<&str>,
-        max: usize,
-    ) -> Result<ExpiringGroups, StateStoreError> {
-        self.check()?;
-        self.inner.groups_with_expired_offsets(expiry, after, max).await
-    }
-
-    fn expire_offsets(
-        &self,
-        group: &str,
-        which: Expirable,
-        expiry: Expiry,
-        max: usize,
-    ) -> impl Future<Output = Result<Expired, StateStoreError>> + Send + 'static + use<> {
-        let expired = self.check().map(|()| self.inner.expire_offsets(group, which, expiry, max));
-        async move { expired?.await }
-    }
-}
-
-/// A storage in memory whose groups can be made to fail.
-struct Failing {
-    inner: MemoryStorage,
-    groups: Groups,
-}
-
-impl Storage for Failing {
-    type Log = <MemoryStorage as Storage>::Log;
-    type Appender = <MemoryStorage as Storage>::Appender;
-    type Topics = <MemoryStorage as Storage>::Topics;
-    type Groups = Groups;
-
-    fn topics(&self) -> &Self::Topics {
-        self.inner.topics()
-    }
-
-    fn groups(&self) -> &Groups {
-        &self.groups
-    }
-
-    fn leader_epoch(&self) -> LeaderEpoch {
-        self.inner.leader_epoch()
-    }
-
-    fn appender(&self) -> (Self::Appender, DeliveryReceiver) {
-        self.inner.appender()
-    }
-
-    fn open_log(&self, id: LogId, settings: LogSettings) -> Arc<Self::Log> {
-        self.inner.open_log(id, settings)
-    }
-
-    fn delete_log(
-        &self,
-        log: &Arc<Self::Log>,
-    ) -> impl Future<Output = Result<(), StorageError>> + Send + 'static {
-        self.inner.delete_log(log)
-    }
-
-    async fn close(&self) -> Result<(), StorageError> {
-        self.inner.close().await
-    }
-}
-
-fn broker() -> TestBroker<Failing> {
-    let inner = MemoryStorage::new(MemoryOptions::default());
-    let groups = Groups { inner: MemoryGroups::default(), failure: Mutex::default() };
-    TestBroker::over(Failing { inner, groups }, &Setup { settings: AT_ONCE, ..Setup::default() })
-}
 
 /// Calls an API in every version.
 fn in_every_version<R: Request + Message>(
@@ -332,7 +145,7 @@ fn clients_look_for_the_coordinator_again_while_the_store_fails() {
     let broker = broker();
     let mut client = broker.client();
     let topic = create(&mut client, "orders", 1);
-    let fail = |failure| *broker.storage().groups.failure.lock() = failure;
+    let fail = |failure| broker.storage().groups().fail(failure);
     for (failure, code) in [
         (StateStoreError::DiskFull, ErrorCode::NOT_COORDINATOR),
         (StateStoreError::Failed("the disk broke".into()), ErrorCode::NOT_COORDINATOR),

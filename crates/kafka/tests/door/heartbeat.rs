@@ -1,21 +1,9 @@
 //! Heartbeat, versions 0 to 4.
 
-use ottla_protocol::{
-    ErrorCode, Message,
-    messages::{heartbeat::HeartbeatRequest, join_group::JoinGroupRequest},
-};
+use ottla_protocol::{ErrorCode, Message, messages::heartbeat::HeartbeatRequest};
 use ottla_testing_internal::TestClient;
 
-use crate::members::{Member, alone, broker, enter, join, joining, member_of, sync};
-
-fn beating(member: &Member) -> HeartbeatRequest {
-    HeartbeatRequest {
-        group_id: member.group.into(),
-        generation_id: member.generation,
-        member_id: member.id.clone(),
-        ..HeartbeatRequest::default()
-    }
-}
+use crate::members::{Member, alone, broker, enter, heartbeat_of, joining, replaced};
 
 fn beat(client: &mut TestClient, version: i16, request: &HeartbeatRequest) -> ErrorCode {
     let answer = client.call(version, request);
@@ -29,7 +17,7 @@ fn every_version_is_heard() {
     let mut client = broker.client();
     let member = alone(&mut client, "readers");
     for version in HeartbeatRequest::VERSIONS {
-        assert_eq!(beat(&mut client, version, &beating(&member)), ErrorCode::NONE);
+        assert_eq!(beat(&mut client, version, &heartbeat_of(&member)), ErrorCode::NONE);
     }
 }
 
@@ -47,7 +35,11 @@ fn what_is_wrong_is_refused_in_every_version() {
             (ErrorCode::UNKNOWN_MEMBER_ID, Member { group: "new readers", id: "m".into(), generation: 1 }),
             (ErrorCode::ILLEGAL_GENERATION, Member { generation: 2, ..member.clone() }),
         ] {
-            assert_eq!(beat(&mut client, version, &beating(&member)), code, "version {version}: {member:?}");
+            assert_eq!(
+                beat(&mut client, version, &heartbeat_of(&member)),
+                code,
+                "version {version}: {member:?}"
+            );
         }
     }
 }
@@ -56,14 +48,12 @@ fn what_is_wrong_is_refused_in_every_version() {
 fn a_static_member_that_was_replaced_is_fenced() {
     let broker = broker();
     let mut client = broker.client();
-    let request =
-        || JoinGroupRequest { group_instance_id: Some("reader-1".into()), ..joining("readers", "") };
-    let before = member_of("readers", &join(&mut client, 9, request()));
-    sync(&mut client, 4, &before, &[(&before.id, "all")]);
-    let now = member_of("readers", &client.call(9, &request()));
+    let (before, now) = replaced(&mut client, "readers");
     for version in 3..=4 {
-        let as_instance =
-            |member, name: &str| HeartbeatRequest { group_instance_id: Some(name.into()), ..beating(member) };
+        let as_instance = |member, name: &str| HeartbeatRequest {
+            group_instance_id: Some(name.into()),
+            ..heartbeat_of(member)
+        };
         assert_eq!(
             beat(&mut client, version, &as_instance(&before, "reader-1")),
             ErrorCode::FENCED_INSTANCE_ID
@@ -79,9 +69,9 @@ fn a_rebalance_is_told() {
     let (mut one, mut other) = (broker.client(), broker.client());
     let member = alone(&mut one, "readers");
     let waits = other.send(3, &joining("readers", ""));
-    while beat(&mut one, 4, &beating(&member)).is_none() {}
+    while beat(&mut one, 4, &heartbeat_of(&member)).is_none() {}
     for version in HeartbeatRequest::VERSIONS {
-        assert_eq!(beat(&mut one, version, &beating(&member)), ErrorCode::REBALANCE_IN_PROGRESS);
+        assert_eq!(beat(&mut one, version, &heartbeat_of(&member)), ErrorCode::REBALANCE_IN_PROGRESS);
     }
     let led = one.call(9, &joining("readers", &member.id));
     assert_eq!(other.receive(waits).generation_id, led.generation_id);

@@ -123,15 +123,27 @@ pub fn alone(client: &mut TestClient, group: &'static str) -> Member {
     alone_as(client, group, joining(group, ""))
 }
 
-/// Waits until a join of somebody else has begun a rebalance.
-pub fn until_rebalance(client: &mut TestClient, member: &Member) {
-    let beating = HeartbeatRequest {
+/// A static member `reader-1`, alone in a stable group, as it was and as it is after another has taken its place.
+pub fn replaced(client: &mut TestClient, group: &'static str) -> (Member, Member) {
+    let request = || JoinGroupRequest { group_instance_id: Some("reader-1".into()), ..joining(group, "") };
+    let before = alone_as(client, group, request());
+    let now = member_of(group, &client.call(9, &request()));
+    (before, now)
+}
+
+/// A heartbeat of a member of a classic group.
+pub fn heartbeat_of(member: &Member) -> HeartbeatRequest {
+    HeartbeatRequest {
         group_id: member.group.into(),
         generation_id: member.generation,
         member_id: member.id.clone(),
         ..HeartbeatRequest::default()
-    };
-    while client.call(4, &beating).error_code != ErrorCode::REBALANCE_IN_PROGRESS {}
+    }
+}
+
+/// Waits until a join of somebody else has begun a rebalance.
+pub fn until_rebalance(client: &mut TestClient, member: &Member) {
+    while client.call(4, &heartbeat_of(member)).error_code != ErrorCode::REBALANCE_IN_PROGRESS {}
 }
 
 /// A heartbeat of a KIP-848 member that says nothing new.

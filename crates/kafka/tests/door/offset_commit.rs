@@ -5,7 +5,6 @@ use std::sync::Arc;
 use ottla_protocol::{
     ErrorCode, Message, Uuid,
     messages::{
-        join_group::JoinGroupRequest,
         offset_commit::{OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic},
         offset_fetch::OffsetFetchRequest,
     },
@@ -20,7 +19,7 @@ use ottla_testing_internal::{Setup, TestBroker};
 use crate::{
     members::{
         Member, alone, broker, broker_with, commit, commit_one, committed, committing, committing_as, enter,
-        join, joining, member_of, offset, sync, until_rebalance,
+        joining, member_of, offset, replaced, until_rebalance,
     },
     support::{Topic, create},
 };
@@ -211,11 +210,7 @@ fn a_static_member_that_was_replaced_is_fenced() {
     let broker = broker();
     let mut client = broker.client();
     let topic = create(&mut client, "orders", 1);
-    let request =
-        || JoinGroupRequest { group_instance_id: Some("reader-1".into()), ..joining("readers", "") };
-    let before = member_of("readers", &join(&mut client, 9, request()));
-    sync(&mut client, 4, &before, &[(&before.id, "all")]);
-    client.call(9, &request());
+    let (before, _) = replaced(&mut client, "readers");
     for version in 7..=10 {
         let request = OffsetCommitRequest {
             group_instance_id: Some("reader-1".into()),

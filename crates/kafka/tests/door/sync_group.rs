@@ -3,13 +3,10 @@
 use bytes::Bytes;
 use ottla_protocol::{
     ErrorCode, Message,
-    messages::{
-        join_group::JoinGroupRequest,
-        sync_group::{SyncGroupRequest, SyncGroupResponse},
-    },
+    messages::sync_group::{SyncGroupRequest, SyncGroupResponse},
 };
 
-use crate::members::{Member, alone, broker, enter, join, joining, member_of, sync, syncing};
+use crate::members::{Member, alone, broker, enter, joining, member_of, replaced, sync, syncing};
 
 fn check_refused(version: i16, answer: &SyncGroupResponse, code: ErrorCode) {
     assert_eq!(answer.error_code, code, "version {version}: {answer:?}");
@@ -92,11 +89,7 @@ fn version_5_says_what_the_group_is() {
 fn a_static_member_that_was_replaced_is_fenced() {
     let broker = broker();
     let mut client = broker.client();
-    let request =
-        || JoinGroupRequest { group_instance_id: Some("reader-1".into()), ..joining("readers", "") };
-    let before = member_of("readers", &join(&mut client, 9, request()));
-    sync(&mut client, 4, &before, &[(&before.id, "all")]);
-    client.call(9, &request());
+    let (before, _) = replaced(&mut client, "readers");
     for version in 3..=5 {
         let old =
             SyncGroupRequest { group_instance_id: Some("reader-1".into()), ..syncing(version, &before, &[]) };

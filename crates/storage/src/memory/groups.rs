@@ -22,14 +22,27 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct MemoryGroups {
     groups: Arc<Mutex<Groups>>,
-    /// Why no change is made now.
-    failure: Arc<Mutex<Option<StateStoreError>>>,
+    failure: Arc<Mutex<Option<Failure>>>,
+}
+
+/// Why calls fail now.
+#[derive(Clone, Debug)]
+struct Failure {
+    error: StateStoreError,
+    /// Only changes fail.
+    of_changes: bool,
 }
 
 impl MemoryGroups {
-    /// From now on every change fails with this error, and is not made; `None` lets changes succeed again.
-    pub fn fail(&self, failure: Option<StateStoreError>) {
-        *self.failure.lock() = failure;
+    /// From now on every call fails with this error, and changes nothing; `None` lets calls succeed again.
+    pub fn fail(&self, error: Option<StateStoreError>) {
+        *self.failure.lock() = error.map(|error| Failure { error, of_changes: false });
+    }
+
+    /// From now on every change fails with this error, and is not made, while what is there can be read, as on a full
+    /// disk; `None` lets changes succeed again.
+    pub fn fail_changes(&self, error: Option<StateStoreError>) {
+        *self.failure.lock() = error.map(|error| Failure { error, of_changes: true });
     }
 
     /// Makes a change, unless it is to fail.
@@ -38,8 +51,16 @@ impl MemoryGroups {
         change: impl FnOnce(&mut Groups) -> Result<T, StateStoreError>,
     ) -> Result<T, StateStoreError> {
         match self.failure.lock().clone() {
-            Some(failure) => Err(failure),
+            Some(failure) => Err(failure.error),
             None => change(&mut self.groups.lock()),
+        }
+    }
+
+    /// Reads something, unless that is to fail.
+    fn read<T>(&self, read: impl FnOnce(&Groups) -> T) -> Result<T, StateStoreError> {
+        match self.failure.lock().clone() {
+            Some(Failure { error, of_changes: false }) => Err(error),
+            _ => Ok(read(&self.groups.lock())),
         }
     }
 }
@@ -206,13 +227,14 @@ impl GroupStore for MemoryGroups {
         after: Option<&str>,
         max: usize,
     ) -> Result<Vec<StoredGroup>, StateStoreError> {
-        let groups = self.groups.lock();
-        let with_members = groups.behind(after).filter(|(_, group)| !group.members.is_empty());
-        Ok(with_members.filter_map(|(_, group)| group.stored()).take(max).collect())
+        self.read(|groups| {
+            let with_members = groups.behind(after).filter(|(_, group)| !group.members.is_empty());
+            with_members.filter_map(|(_, group)| group.stored()).take(max).collect()
+        })
     }
 
     async fn load_group(&self, group: &str) -> Result<Option<StoredGroup>, StateStoreError> {
-        Ok(self.groups.lock().0.get(group).and_then(Group::stored))
+        self.read(|groups| groups.0.get(group).and_then(Group::stored))
     }
 
     fn change_groups(
@@ -233,14 +255,13 @@ impl GroupStore for MemoryGroups {
         after: Option<&str>,
         max: usize,
     ) -> Result<Vec<GroupListing>, StateStoreError> {
-        let groups = self.groups.lock();
         let listing = |(id, group): (&Arc<str>, &Group)| GroupListing {
             id: id.clone(),
             kind: group.row.as_ref().map(|row| row.kind),
             protocol_type: group.row.as_ref().map(|row| row.protocol_type.clone()).unwrap_or_default(),
             has_members: !group.members.is_empty(),
         };
-        Ok(groups.behind(after).take(max).map(listing).collect())
+        self.read(|groups| groups.behind(after).take(max).map(listing).collect())
     }
 }
 
@@ -258,9 +279,10 @@ impl OffsetStore for MemoryGroups {
         group: &str,
         keys: Vec<OffsetKey>,
     ) -> Result<Vec<OffsetRow>, StateStoreError> {
-        let groups = self.groups.lock();
-        let Some(group) = groups.0.get(group) else { return Ok(Vec::new()) };
-        Ok(keys.iter().filter_map(|key| group.offsets.get(key)).cloned().collect())
+        self.read(|groups| {
+            let Some(group) = groups.0.get(group) else { return Vec::new() };
+            keys.iter().filter_map(|key| group.offsets.get(key)).cloned().collect()
+        })
     }
 
     async fn read_offset_page(
@@ -269,15 +291,15 @@ impl OffsetStore for MemoryGroups {
         from: Option<OffsetCursor>,
         max: usize,
     ) -> Result<OffsetPage, StateStoreError> {
-        Ok(self.groups.lock().page(group, from, max))
+        self.read(|groups| groups.page(group, from, max))
     }
 
     async fn has_offsets(&self, group: &str) -> Result<bool, StateStoreError> {
-        Ok(self.groups.lock().0.get(group).is_some_and(|group| !group.offsets.is_empty()))
+        self.read(|groups| groups.0.get(group).is_some_and(|group| !group.offsets.is_empty()))
     }
 
     async fn offset_topics(&self, group: Option<&str>) -> Result<Vec<OffsetTopic>, StateStoreError> {
-        Ok(self.groups.lock().topics(group))
+        self.read(|groups| groups.topics(group))
     }
 
     fn delete_offsets(
@@ -317,13 +339,19 @@ impl OffsetStore for MemoryGroups {
         after: Option<&str>,
         max: usize,
     ) -> Result<ExpiringGroups, StateStoreError> {
-        let groups = self.groups.lock();
-        let memberless = groups.behind(after).filter(|(_, group)| group.members.is_empty());
-        let looked_at: Vec<_> = memberless.take(max).collect();
-        let has_expired = |group: &Group| group.expired(&Expirable::OfMemberless, expiry).next().is_some();
-        let found = looked_at.iter().filter(|(_, group)| has_expired(group)).map(|(id, _)| (*id).clone());
-        let next = looked_at.last().filter(|_| looked_at.len() == max).map(|(id, _)| (*id).clone());
-        Ok(ExpiringGroups { groups: found.collect(), next })
+        self.read(|groups| {
+            let memberless = groups.behind(after).filter(|(_, group)| group.members.is_empty());
+            let looked_at: Vec<_> = memberless.take(max).collect();
+            let has_expired =
+                |group: &Group| group.expired(&Expirable::OfMemberless, expiry).next().is_some();
+            let found = looked_at
+                .iter()
+                .filter(|(_, group)| has_expired(group))
+                .map(|(id, _)| (*id).clone())
+                .collect();
+            let next = looked_at.last().filter(|_| looked_at.len() == max).map(|(id, _)| (*id).clone());
+            ExpiringGroups { groups: found, next }
+        })
     }
 
     fn expire_offsets(

@@ -15,7 +15,7 @@ async fn what_cannot_be_stored_is_not_answered_and_did_not_happen() {
     let store = world.broker.storage().groups().clone();
     world.groups.commit(GROUP, claim(&member), vec![world.offset(0, 1)]).await.unwrap();
 
-    store.fail(Some(StateStoreError::DiskFull));
+    store.fail_changes(Some(StateStoreError::DiskFull));
     is_full(world.groups.commit(GROUP, claim(&member), vec![world.offset(0, 2)]).await);
     let leaving = LeavingMember { member_id: member.member_id.clone(), instance_id: None, reason: None };
     is_full(world.groups.leave(GROUP, vec![leaving]).await);
@@ -23,17 +23,17 @@ async fn what_cannot_be_stored_is_not_answered_and_did_not_happen() {
     assert_eq!(world.committed(0).await, Some(1));
     world.groups.heartbeat(GROUP, member.clone()).await.unwrap();
 
-    store.fail(None);
+    store.fail_changes(None);
     world.groups.heartbeat(GROUP, member.clone()).await.unwrap();
     world.groups.commit(GROUP, claim(&member), vec![world.offset(0, 3)]).await.unwrap();
     world.leave(member).await;
 
-    store.fail(Some(StateStoreError::DiskFull));
+    store.fail_changes(Some(StateStoreError::DiskFull));
     is_full(world.groups.delete(GROUP).await);
     is_full(world.groups.delete_offsets(GROUP, vec![world.offset(0, 0).key]).await);
     is_full(world.groups.consumer_heartbeat(GROUP, heartbeat(0, true)).await);
     assert_eq!(world.committed(0).await, Some(3));
-    store.fail(None);
+    store.fail_changes(None);
     world.groups.delete(GROUP).await.unwrap();
     assert_eq!(world.committed(0).await, None);
 }
@@ -46,7 +46,7 @@ async fn who_waits_when_assignments_cannot_be_stored_is_told() {
     let (follower, leader) =
         tokio::join!(world.groups.join(GROUP, joining(None, "b")), world.groups.join(GROUP, rejoins));
     let (leader, follower) = (leader.unwrap(), follower.unwrap());
-    world.broker.storage().groups().fail(Some(StateStoreError::DiskFull));
+    world.broker.storage().groups().fail_changes(Some(StateStoreError::DiskFull));
     let sync = |joined: &Joined, assignments| {
         let member = member(joined);
         world.groups.sync(GROUP, SyncRequest { member, protocol_type: None, protocol: None, assignments })
