@@ -34,7 +34,7 @@ pub struct Topic<S: Storage> {
     /// Its id.
     pub id: TopicId,
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// The settings that were given for it.
     pub given: TopicSettings,
     /// What they come to with the broker's.
@@ -58,7 +58,7 @@ impl<S: Storage> fmt::Debug for Topic<S> {
 
 /// The topics at some moment.
 pub struct Topics<S: Storage> {
-    by_name: BTreeMap<String, Arc<Topic<S>>>,
+    by_name: BTreeMap<Arc<str>, Arc<Topic<S>>>,
     by_id: HashMap<TopicId, Arc<Topic<S>>>,
 }
 
@@ -293,7 +293,7 @@ impl<S: Storage> Broker<S> {
             return Err(CreateError::Exists(request.name.clone()));
         }
         if let Some(other) = topics.all().find(|topic| names::collides(&topic.name, &request.name)) {
-            return Err(CreateError::Collision(request.name.clone(), other.name.clone()));
+            return Err(CreateError::Collision(request.name.clone(), other.name.to_string()));
         }
         let given = request.settings.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
         let settings = TopicSettings::validate(given)?;
@@ -349,13 +349,18 @@ impl<S: Storage> Broker<S> {
         let effective = settings.resolve(&self.settings);
         let partitions =
             row.logs.iter().map(|log| self.storage.open_log(*log, effective.log_settings())).collect();
-        let topic =
-            Arc::new(Topic { id: row.id, name: row.name, given: settings, settings: effective, partitions });
+        let topic = Arc::new(Topic {
+            id: row.id,
+            name: row.name.into(),
+            given: settings,
+            settings: effective,
+            partitions,
+        });
         self.publish(self.topics().with(topic.clone()));
         let wanted = self.replication_wanted(request);
         if wanted > 1 {
             tracing::warn!(
-                topic = topic.name,
+                topic = &*topic.name,
                 "replication factor {wanted} brought down to 1, the number of brokers"
             );
         }
@@ -425,7 +430,7 @@ fn open<S: Storage>(storage: &S, settings: &BrokerSettings, row: TopicRow) -> Re
         TopicSettings::validate(stored).map_err(|error| StartError::Setting(row.name.clone(), error))?;
     let effective = given.resolve(settings);
     let partitions = row.logs.iter().map(|log| storage.open_log(*log, effective.log_settings())).collect();
-    Ok(Topic { id: row.id, name: row.name, given, settings: effective, partitions })
+    Ok(Topic { id: row.id, name: row.name.into(), given, settings: effective, partitions })
 }
 
 #[cfg(test)]
@@ -503,7 +508,7 @@ mod tests {
         let storage = first.storage().restart();
         let next = Broker::start(storage, BrokerSettings::default(), clock, random).await.unwrap();
         let names: Vec<_> = next.topics().all().map(|topic| topic.name.clone()).collect();
-        assert_eq!(names, ["b"]);
+        assert_eq!(names, ["b".into()]);
         assert_eq!(next.cluster_id(), first.cluster_id());
     }
 

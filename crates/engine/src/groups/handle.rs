@@ -1,6 +1,9 @@
 //! What doors ask of groups.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
 
 use bytes::Bytes;
 use ottla_coordinator::{
@@ -18,9 +21,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     UnreadableGroup,
     group::{Answer, CommitClaim, FetchClaim, GroupDescription},
-    owner::{Job, Work},
+    owner::{Job, Shared},
     patterns::Resolver,
     step::Step,
+    table::Work,
 };
 use crate::broker::Broker;
 
@@ -90,6 +94,8 @@ impl GroupOverview {
 
 /// The groups of a broker, as doors see them.
 pub struct Groups<S: Storage> {
+    // Goes before the way to ask: the owner finds nobody else at the groups when nobody can ask any more.
+    shared: Arc<Shared<S>>,
     jobs: mpsc::UnboundedSender<Job<S>>,
     broker: Arc<Broker<S>>,
     resolver: Resolver,
@@ -97,13 +103,19 @@ pub struct Groups<S: Storage> {
 
 impl<S: Storage> Clone for Groups<S> {
     fn clone(&self) -> Self {
-        let Self { jobs, broker, resolver } = self;
-        Self { jobs: jobs.clone(), broker: broker.clone(), resolver: resolver.clone() }
+        let Self { shared, jobs, broker, resolver } = self;
+        Self {
+            shared: shared.clone(),
+            jobs: jobs.clone(),
+            broker: broker.clone(),
+            resolver: resolver.clone(),
+        }
     }
 }
 
 /// The same, for one whose interest does not keep the owner alive.
 pub(super) struct WeakGroups<S: Storage> {
+    shared: Weak<Shared<S>>,
     jobs: mpsc::WeakUnboundedSender<Job<S>>,
     broker: Arc<Broker<S>>,
     resolver: Resolver,
@@ -111,16 +123,22 @@ pub(super) struct WeakGroups<S: Storage> {
 
 impl<S: Storage> Clone for WeakGroups<S> {
     fn clone(&self) -> Self {
-        let Self { jobs, broker, resolver } = self;
-        Self { jobs: jobs.clone(), broker: broker.clone(), resolver: resolver.clone() }
+        let Self { shared, jobs, broker, resolver } = self;
+        Self {
+            shared: shared.clone(),
+            jobs: jobs.clone(),
+            broker: broker.clone(),
+            resolver: resolver.clone(),
+        }
     }
 }
 
 impl<S: Storage> WeakGroups<S> {
     /// The groups, while others can ask for them.
     pub(super) fn upgrade(&self) -> Option<Groups<S>> {
-        let Self { jobs, broker, resolver } = self;
-        Some(Groups { jobs: jobs.upgrade()?, broker: broker.clone(), resolver: resolver.clone() })
+        let Self { shared, jobs, broker, resolver } = self;
+        let jobs = jobs.upgrade()?;
+        Some(Groups { shared: shared.upgrade()?, jobs, broker: broker.clone(), resolver: resolver.clone() })
     }
 
     /// The broker whose groups they are.
@@ -183,15 +201,21 @@ pub struct LeavingMember {
 impl<S: Storage> Groups<S> {
     pub(super) fn new(
         jobs: mpsc::UnboundedSender<Job<S>>,
+        shared: Arc<Shared<S>>,
         broker: Arc<Broker<S>>,
         resolver: Resolver,
     ) -> Self {
-        Self { jobs, broker, resolver }
+        Self { shared, jobs, broker, resolver }
     }
 
     pub(super) fn downgrade(&self) -> WeakGroups<S> {
-        let Self { jobs, broker, resolver } = self;
-        WeakGroups { jobs: jobs.downgrade(), broker: broker.clone(), resolver: resolver.clone() }
+        let Self { shared, jobs, broker, resolver } = self;
+        WeakGroups {
+            shared: Arc::downgrade(shared),
+            jobs: jobs.downgrade(),
+            broker: broker.clone(),
+            resolver: resolver.clone(),
+        }
     }
 
     fn store(&self) -> &S::Groups {
@@ -263,7 +287,7 @@ impl<S: Storage> Groups<S> {
     /// # Errors
     /// See [`GroupError`].
     pub async fn heartbeat(&self, group: &str, member: Member) -> Result<(), GroupError> {
-        self.call(group, move |step| step.heartbeat(&member.claim())).await
+        self.call_at_once(group, move |step| step.heartbeat(&member.claim())).await
     }
 
     /// A member of a KIP-848 group joins, stays or leaves (ConsumerGroupHeartbeat).
@@ -292,7 +316,7 @@ impl<S: Storage> Groups<S> {
         claim: CommitClaim,
         offsets: Vec<OffsetRow>,
     ) -> Result<(), GroupError> {
-        let stored = self.call(group, move |step| step.commit(&claim, offsets)).await?;
+        let stored = self.call_at_once(group, move |step| step.commit(&claim, offsets)).await?;
         Ok(stored.await?)
     }
 
@@ -335,7 +359,7 @@ impl<S: Storage> Groups<S> {
     async fn may_fetch_offsets(&self, group: &str, claim: Option<FetchClaim>) -> Result<(), GroupError> {
         match claim {
             Some(claim) if claim.member_id.is_some() || claim.epoch.0 >= 0 => {
-                self.call(group, move |step| step.may_fetch_offsets(&claim)).await
+                self.call_at_once(group, move |step| step.may_fetch_offsets(&claim)).await
             }
             _ => Ok(()),
         }
@@ -388,7 +412,7 @@ impl<S: Storage> Groups<S> {
     /// The groups that are in memory, all that have members among them.
     pub(super) async fn in_memory(&self) -> Result<Vec<GroupOverview>, GroupError> {
         let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job::All(answer)).map_err(|_| GroupError::Stopping)?;
+        self.send(Job::All(answer))?;
         answered.await.map_err(|_| GroupError::Stopping)
     }
 
@@ -434,7 +458,20 @@ impl<S: Storage> Groups<S> {
         .await
     }
 
-    /// For what is answered at once.
+    /// For what is brief: it is done on the spot where nobody is at work on groups, since a task that has to be woken
+    /// costs more than the work.
+    async fn call_at_once<T: Send + 'static>(
+        &self,
+        group: &str,
+        work: impl FnOnce(&mut Step<'_, S>) -> Result<T, GroupError> + Send + 'static,
+    ) -> Result<T, GroupError> {
+        match self.shared.at_once(group, work) {
+            Ok(done) => done,
+            Err(work) => self.call(group, work).await,
+        }
+    }
+
+    /// For what is answered when the owner has done it.
     async fn call<T: Send + 'static>(
         &self,
         group: &str,
@@ -456,8 +493,13 @@ impl<S: Storage> Groups<S> {
             Ok(step) => work(step, answer),
             Err(error) => drop(answer.send(Err(error))),
         });
-        self.jobs.send(Job::One(group.into(), work)).map_err(|_| GroupError::Stopping)?;
+        self.send(Job::One(group.into(), work))?;
         answered.await.unwrap_or(Err(GroupError::Stopping))
+    }
+
+    fn send(&self, job: Job<S>) -> Result<(), GroupError> {
+        self.shared.queue();
+        self.jobs.send(job).map_err(|_| GroupError::Stopping)
     }
 }
 

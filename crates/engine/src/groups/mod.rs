@@ -4,7 +4,8 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `handle` | [`Groups`]: what doors ask of groups |
-//! | `owner` | [`Owner`]: the task that all groups belong to |
+//! | `table` | all groups that are in memory, with what waits for each |
+//! | `owner` | [`Owner`]: the task that brings them time, news, and the requests that wait |
 //! | `step` | a request at work on its group |
 //! | `group` | one group of either protocol, and what its steps want done |
 //! | `patterns` | regular expressions in subscriptions, and which topics they stand for |
@@ -14,7 +15,8 @@
 //! | `documents` | groups as rows of the state database and back |
 //!
 //! Invariants:
-//! - One task owns all groups. Whoever asks sends it a message and waits for the answer.
+//! - One task owns all groups. Whoever asks sends it a message and waits for the answer. What is brief is done by who
+//!   asks, where that is possible at once, and never before what was asked earlier.
 //! - What a step has changed is durable before anybody is told of it: while a group's changes are on their way, its
 //!   other requests wait, so that none sees what may yet be lost. Where they cannot be made durable, the group is
 //!   read again as it was before.
@@ -29,6 +31,7 @@ mod owner;
 mod patterns;
 mod settling;
 mod step;
+mod table;
 #[cfg(test)]
 mod tests;
 

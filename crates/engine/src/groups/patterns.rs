@@ -77,8 +77,8 @@ impl Resolver {
 /// The names of the topics that an expression stands for, in order.
 fn names<S: Storage>(text: &str, topics: &Topics<S>) -> Result<Vec<Arc<str>>, Arc<str>> {
     let pattern = compile(text)?;
-    let all = topics.all().map(|topic| topic.name.as_str());
-    Ok(all.filter(|name| is_match(&pattern, name)).map(Arc::from).collect())
+    let all = topics.all().map(|topic| &topic.name);
+    Ok(all.filter(|name| is_match(&pattern, name)).cloned().collect())
 }
 
 /// An expression for whole names.

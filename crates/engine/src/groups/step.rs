@@ -18,8 +18,8 @@ use super::{
     group::{CommitClaim, FetchClaim, Group, GroupDescription, Outcome, Protocol},
     handle::{Answered, GroupError},
     memory::Short,
-    owner::Tools,
     settling::Told,
+    table::Tools,
 };
 use crate::broker::Topics;
 
@@ -256,6 +256,6 @@ impl<S: Storage> consumer::Topics for View<S> {
     }
 
     fn name(&self, id: TopicId) -> Option<Arc<str>> {
-        self.0.with_id(id).map(|topic| topic.name.as_str().into())
+        self.0.with_id(id).map(|topic| topic.name.clone())
     }
 }

@@ -87,7 +87,7 @@ async fn delete<S: Storage>(
     };
     let topic = topic.ok_or_else(|| (unknown, DeleteError::Unknown.to_string()))?;
     match broker.delete(topic.id).await {
-        Ok(()) => Ok((topic.name.as_str().into(), topic.id.0.into())),
+        Ok(()) => Ok(((&*topic.name).into(), topic.id.0.into())),
         // Another client was faster.
         Err(error @ DeleteError::Unknown) => Err((unknown, error.to_string())),
         Err(error) => Err((errors::delete(&error), error.to_string())),

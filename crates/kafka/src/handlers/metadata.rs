@@ -126,7 +126,7 @@ fn describe<S: Storage>(context: &Context<S>, topic: &Topic<S>, operations: i32)
         ..MetadataResponsePartition::default()
     };
     MetadataResponseTopic {
-        name: Some(Str::from(topic.name.as_str())),
+        name: Some(Str::from(&*topic.name)),
         topic_id: topic.id.0.into(),
         partitions: (0..topic.partitions.len()).map(partition).collect(),
         topic_authorized_operations: operations,

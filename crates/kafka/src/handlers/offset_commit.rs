@@ -4,8 +4,6 @@
 //!
 //! Every commit of every consumer comes here: nothing is copied of it but what the offsets keep.
 
-use std::sync::Arc;
-
 use ottla_engine::{
     Topic, Topics,
     coordinator::{InstanceId, MemberId},
@@ -101,11 +99,10 @@ impl Commit {
             BY_ID_FROM.. => (topics.with_id(TopicId(asked.topic_id.into())), ErrorCode::UNKNOWN_TOPIC_ID),
             _ => (topics.named(&asked.name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
         };
-        let topic = topic.map(|topic| (topic, Arc::from(topic.name.as_str())));
         let partition = |partition: OffsetCommitRequestPartition| OffsetCommitResponsePartition {
             partition_index: partition.partition_index,
             error_code: match &topic {
-                Some((topic, name)) => self.take_partition(topic, name, partition),
+                Some(topic) => self.take_partition(topic, partition),
                 None => unknown,
             },
             ..OffsetCommitResponsePartition::default()
@@ -121,7 +118,6 @@ impl Commit {
     fn take_partition<S: Storage>(
         &mut self,
         topic: &Topic<S>,
-        name: &Arc<str>,
         asked: OffsetCommitRequestPartition,
     ) -> ErrorCode {
         if topic.partition(asked.partition_index).is_none() {
@@ -134,7 +130,7 @@ impl Commit {
         }
         self.rows.push(OffsetRow {
             key: OffsetKey { topic: topic.id, partition: PartitionIndex(asked.partition_index) },
-            topic_name: name.clone(),
+            topic_name: topic.name.clone(),
             offset: Offset(asked.committed_offset),
             leader_epoch: LeaderEpoch(asked.committed_leader_epoch.max(LeaderEpoch::NONE.0)),
             metadata: metadata.to_owned(),

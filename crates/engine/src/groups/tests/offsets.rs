@@ -181,3 +181,36 @@ async fn a_group_without_members_and_offsets_is_forgotten() {
     world.clock.advance(LONG);
     world.until(async || world.groups.list().await.unwrap().is_empty().then_some(())).await;
 }
+
+#[tokio::test]
+async fn commits_that_follow_each_other_are_stored_in_their_order() {
+    const COMMITS: i64 = 200;
+    let world = World::new().await;
+    let member = world.alone().await;
+    // From a thread for each partition, which does not wait for one commit before the next.
+    let committing = (0..4).map(|partition| {
+        let (groups, member) = (world.groups.clone(), member.clone());
+        let offsets: Vec<_> = (1..=COMMITS).map(|offset| world.offset(partition, offset)).collect();
+        tokio::task::spawn_blocking(move || {
+            let commit = async |offset| groups.commit(GROUP, claim(&member), vec![offset]).await.unwrap();
+            let commits = offsets.into_iter().map(|offset| Box::pin(commit(offset))).collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(join_in_order(commits));
+        })
+    });
+    for committing in committing.collect::<Vec<_>>() {
+        committing.await.unwrap();
+    }
+    for partition in 0..4 {
+        assert_eq!(world.committed(partition).await, Some(COMMITS));
+    }
+}
+
+/// Polls all of them, the first one first, until all have ended.
+async fn join_in_order<F: Future<Output = ()> + Unpin>(mut futures: Vec<F>) {
+    std::future::poll_fn(|context| {
+        futures.retain_mut(|future| std::pin::Pin::new(future).poll(context).is_pending());
+        if futures.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}

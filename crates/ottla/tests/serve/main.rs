@@ -1,14 +1,13 @@
 //! `ottla serve` as a process: what it prints, what it serves, how it ends, and what it leaves.
 
+mod hostile_groups;
+mod process;
+
 use std::{
-    fs::{self, File},
-    io::{BufRead, BufReader},
+    fs,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     path::Path,
-    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
-    sync::mpsc,
-    thread,
-    time::Duration,
+    process::{Command, Stdio},
 };
 
 use ottla_protocol::{
@@ -29,105 +28,9 @@ use ottla_protocol::{
 };
 use ottla_records::{BatchBuilder, NewRecord};
 use ottla_testing_internal::TestClient;
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use rustix::process::Signal;
 
-/// How long a stop in order may take.
-const STOP_MAX: Duration = Duration::from_secs(5);
-/// How long anything else may take: only a hang does.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn command(dir: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
-    let log = File::options().create(true).append(true).open(dir.join("log")).unwrap();
-    command.arg("serve").args(args).current_dir(dir).stdin(Stdio::null()).stderr(log).env_remove("OTTLA_LOG");
-    command
-}
-
-/// A running broker in a directory of its own, killed when it is dropped.
-struct Ottla {
-    child: Child,
-    /// What it printed at the start.
-    block: String,
-    addresses: Vec<SocketAddr>,
-    _stdout: BufReader<ChildStdout>,
-}
-
-impl Ottla {
-    /// Starts a broker with its data in `dir` on a free port of loopback.
-    fn start(dir: &Path, args: &[&str]) -> Self {
-        Self::start_on(dir, &[&["--listen", "127.0.0.1:0"], args].concat())
-    }
-
-    fn start_on(dir: &Path, args: &[&str]) -> Self {
-        Self::spawn(dir, &mut command(dir, args))
-    }
-
-    fn spawn(dir: &Path, command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut block = String::new();
-        // The number of topics is what every start prints after the rest.
-        while !block.lines().last().is_some_and(|line| line.trim_start().starts_with("topics ")) {
-            if stdout.read_line(&mut block).unwrap() == 0 {
-                let log = fs::read_to_string(dir.join("log")).unwrap_or_default();
-                panic!("no broker: {:?}\n{block}{log}", child.wait());
-            }
-        }
-        let address = |line: &str| line.trim().strip_prefix("listening on ")?.parse().ok();
-        let addresses = block.lines().filter_map(address).collect();
-        Self { child, block, addresses, _stdout: stdout }
-    }
-
-    fn client(&self) -> TestClient {
-        TestClient::connect(self.addresses[0])
-    }
-
-    /// The rest of the line of the block that begins with this word.
-    fn line(&self, word: &str) -> Option<&str> {
-        self.block.lines().find_map(|line| line.trim().strip_prefix(word)).map(str::trim)
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Waits for the end, for so long at most.
-    fn ended_within(mut self, most: Duration) -> Option<ExitStatus> {
-        let (tell, told) = mpsc::channel();
-        let pid = Pid::from_child(&self.child);
-        let waiter = thread::spawn(move || tell.send(self.child.wait().unwrap()));
-        let ended = told.recv_timeout(most).ok();
-        if ended.is_none() {
-            kill_process(pid, Signal::KILL).unwrap();
-        }
-        let _ = waiter.join().unwrap();
-        ended
-    }
-
-    fn stop(self, signal: Signal) {
-        self.signal(signal);
-        let ended = self.ended_within(STOP_MAX);
-        assert_eq!(ended.expect("it stops in time").code(), Some(0));
-    }
-
-    fn kill(self) {
-        self.signal(Signal::KILL);
-        self.ended_within(PATIENCE).expect("a killed process ends");
-    }
-}
-
-impl Drop for Ottla {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn dir() -> TempDir {
-    tempfile::tempdir().unwrap()
-}
+use crate::process::{Ottla, command, dir};
 
 /// Runs a broker that is expected not to start, and expects its exit code and texts in its one error line.
 fn check_refused(dir: &Path, args: &[&str], code: i32, texts: &[&str]) {
@@ -172,6 +75,18 @@ fn end_offset(client: &mut TestClient, topic: &str) -> i64 {
     answer.topics[0].partitions[0].offset
 }
 
+/// A commit of the offset of partition 0.
+fn commit(group: &str, topic: &str, offset: i64) -> OffsetCommitRequest {
+    let partition =
+        OffsetCommitRequestPartition { committed_offset: offset, ..OffsetCommitRequestPartition::default() };
+    let topic = OffsetCommitRequestTopic {
+        name: topic.into(),
+        partitions: vec![partition],
+        ..OffsetCommitRequestTopic::default()
+    };
+    OffsetCommitRequest { group_id: group.into(), topics: vec![topic], ..OffsetCommitRequest::default() }
+}
+
 fn cluster_id(client: &mut TestClient) -> String {
     client.call(0, &DescribeClusterRequest::default()).cluster_id.to_string()
 }
@@ -208,7 +123,7 @@ fn as_many_files_may_be_open_as_the_system_allows() {
     shell.args(["-c", script, "sh"]).arg(broker.get_program()).args(broker.get_args());
     shell.current_dir(dir.path()).stdin(Stdio::null()).stderr(Stdio::null());
     let broker = Ottla::spawn(dir.path(), &mut shell);
-    let limits = fs::read_to_string(format!("/proc/{}/limits", broker.child.id())).unwrap();
+    let limits = fs::read_to_string(broker.proc("limits")).unwrap();
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(files.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["512", "512"], "{files}");
 }
@@ -413,19 +328,10 @@ fn members_go_on_after_a_stop_that_waits_for_nobody_and_after_a_kill() {
     };
     assert_eq!(client.call(3, &syncing(vec![all])).assignment, "all");
     let commit = |client: &mut TestClient, to| {
-        let partition =
-            OffsetCommitRequestPartition { committed_offset: to, ..OffsetCommitRequestPartition::default() };
-        let topic = OffsetCommitRequestTopic {
-            name: "orders".into(),
-            partitions: vec![partition],
-            ..OffsetCommitRequestTopic::default()
-        };
         let request = OffsetCommitRequest {
-            group_id: "readers".into(),
             member_id: member_id.clone(),
             generation_id_or_member_epoch: generation_id,
-            topics: vec![topic],
-            ..OffsetCommitRequest::default()
+            ..commit("readers", "orders", to)
         };
         let answer = client.call(7, &request);
         assert_eq!(answer.topics[0].partitions[0].error_code, ErrorCode::NONE, "{answer:?}");
