@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use ottla_storage::{Expirable, Expiry, GroupStore, OffsetStore, Storage};
 
-use super::handle::{GroupError, WeakGroups};
+use super::{error::GroupError, handle::WeakGroups};
 
 /// Groups that are looked at in one call of the store.
 const PAGE: usize = 200;

@@ -9,13 +9,13 @@ use ottla_coordinator::{
     consumer::{self, CommitVia, ConsumerGroup, ConsumerSettings},
 };
 use ottla_records::TimestampMs;
-use ottla_storage::{GroupChange, GroupKind, StoredGroup};
+use ottla_storage::{GroupChange, GroupKind, GroupListing, StoredGroup};
 
 use super::{
     documents::{
         UnreadableGroup, classic_rows, consumer_member_row, consumer_row, read_classic, read_consumer,
     },
-    handle::{GroupError, GroupOverview},
+    error::GroupError,
     patterns::Resolved,
     settling::{Stored, Told},
 };
@@ -29,6 +29,27 @@ const ENTRY_BYTES: usize = 400;
 /// Reads the names of topics from what a member of a classic group of consumers says of itself; `None` where that
 /// makes no sense. A door knows how these bytes are laid out.
 pub type SubscriptionTopics = fn(&[u8]) -> Option<Vec<Arc<str>>>;
+
+/// What a list tells of a group.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct GroupOverview {
+    /// Its name.
+    pub id: Arc<str>,
+    /// Its protocol.
+    pub kind: GroupKind,
+    /// What its members call their protocol; empty where there never were any.
+    pub protocol_type: String,
+    /// Its state, by Kafka's name.
+    pub state: &'static str,
+}
+
+impl GroupOverview {
+    /// A group of which nothing is in memory: it has no members.
+    pub(super) fn of(listing: GroupListing) -> Self {
+        let GroupListing { id, kind, protocol_type, .. } = listing;
+        Self { id, kind: kind.unwrap_or(GroupKind::Classic), protocol_type, state: "Empty" }
+    }
+}
 
 /// What an operator can set about groups, and what a door knows of them.
 #[derive(Clone, Debug)]

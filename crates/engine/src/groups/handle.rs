@@ -12,17 +12,15 @@ use ottla_coordinator::{
     consumer,
 };
 use ottla_storage::{
-    Expirable, Expiry, GroupKind, GroupListing, GroupStore, OffsetCursor, OffsetKey, OffsetPage, OffsetRow,
-    OffsetStore, StateStoreError, Storage,
+    Expirable, Expiry, GroupStore, OffsetCursor, OffsetKey, OffsetPage, OffsetRow, OffsetStore, Storage,
 };
-use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    UnreadableGroup,
-    group::{Answer, CommitClaim, FetchClaim, GroupDescription},
-    owner::{Job, Shared},
+    error::GroupError,
+    group::{Answer, CommitClaim, FetchClaim, GroupDescription, GroupOverview},
     patterns::Resolver,
+    shared::{Job, Shared},
     step::Step,
     table::Work,
 };
@@ -30,67 +28,6 @@ use crate::broker::Broker;
 
 /// Groups that are read from the store at a time.
 const LIST_PAGE: usize = 1000;
-
-/// Why a request to a group is refused.
-#[derive(Clone, Debug, Error)]
-pub enum GroupError {
-    /// A classic group says no.
-    #[error(transparent)]
-    Classic(#[from] classic::Refusal),
-    /// A group of KIP-848 says no.
-    #[error(transparent)]
-    Consumer(#[from] consumer::Refusal),
-    /// A group of KIP-848 refuses a commit.
-    #[error(transparent)]
-    Offset(#[from] consumer::OffsetRefusal),
-    /// The group has members that use the other protocol.
-    #[error("the group has members that use the other group protocol")]
-    OtherProtocol,
-    /// There is no such group.
-    #[error("there is no such group")]
-    NotFound,
-    /// Groups hold all the memory that they may.
-    #[error(
-        "groups hold all the memory that they may (three sixteenths of memory.budget); a larger budget lets them grow"
-    )]
-    NoMemory,
-    /// Groups need more memory, which others are about to give back: the same request will be served in a moment.
-    #[error("memory for groups is short for a moment; try again")]
-    Busy,
-    /// What is stored of the group cannot be read.
-    #[error(transparent)]
-    Unreadable(#[from] UnreadableGroup),
-    /// The store failed; nothing has changed.
-    #[error(transparent)]
-    Store(#[from] StateStoreError),
-    /// The broker is stopping.
-    #[error("the broker is stopping")]
-    Stopping,
-}
-
-/// What an answer comes as, or why there is none.
-pub(super) type Answered = Result<Answer, GroupError>;
-
-/// What a list tells of a group.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct GroupOverview {
-    /// Its name.
-    pub id: Arc<str>,
-    /// Its protocol.
-    pub kind: GroupKind,
-    /// What its members call their protocol; empty where there never were any.
-    pub protocol_type: String,
-    /// Its state, by Kafka's name.
-    pub state: &'static str,
-}
-
-impl GroupOverview {
-    /// A group of which nothing is in memory: it has no members.
-    fn of(listing: GroupListing) -> Self {
-        let GroupListing { id, kind, protocol_type, .. } = listing;
-        Self { id, kind: kind.unwrap_or(GroupKind::Classic), protocol_type, state: "Empty" }
-    }
-}
 
 /// The groups of a broker, as doors see them.
 pub struct Groups<S: Storage> {

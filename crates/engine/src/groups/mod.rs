@@ -6,7 +6,10 @@
 //! | `handle` | [`Groups`]: what doors ask of groups |
 //! | `table` | all groups that are in memory, with what waits for each |
 //! | `owner` | [`Owner`]: the task that brings them time, news, and the requests that wait |
+//! | `shared` | the groups, as those who ask and their owner share them |
 //! | `step` | a request at work on its group |
+//! | `tools` | what steps work with: the store, time, topics, memory, and those who wait |
+//! | `error` | [`GroupError`]: why groups refuse something |
 //! | `group` | one group of either protocol, and what its steps want done |
 //! | `patterns` | regular expressions in subscriptions, and which topics they stand for |
 //! | `expiry` | offsets that nobody needs any more |
@@ -23,6 +26,7 @@
 //! - In memory are the groups that have members, and some others that were asked for lately. All others are rows.
 
 mod documents;
+mod error;
 mod expiry;
 mod group;
 mod handle;
@@ -30,12 +34,17 @@ mod memory;
 mod owner;
 mod patterns;
 mod settling;
+mod shared;
 mod step;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tools;
 
 pub use documents::UnreadableGroup;
-pub use group::{CommitClaim, FetchClaim, GroupDescription, GroupSettings, SubscriptionTopics};
-pub use handle::{GroupError, GroupOverview, Groups, LeavingMember, Member, SyncRequest};
+pub use error::GroupError;
+pub use group::{
+    CommitClaim, FetchClaim, GroupDescription, GroupOverview, GroupSettings, SubscriptionTopics,
+};
+pub use handle::{Groups, LeavingMember, Member, SyncRequest};
 pub use owner::Owner;

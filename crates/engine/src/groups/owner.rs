@@ -1,30 +1,21 @@
 //! The task that brings groups what comes by itself: time, other topics, what the store has done; and requests that
 //! could not be served by who received them.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use ottla_storage::{GroupStore, OffsetStore, Reservation, StateStoreError, Storage, StoredGroup};
-use parking_lot::Mutex;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
-    time::sleep,
-};
+use ottla_storage::{GroupStore, OffsetStore, StateStoreError, Storage};
+use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 
 use super::{
+    error::GroupError,
     expiry::sweep,
     group::{Group, GroupSettings},
-    handle::{GroupError, GroupOverview, Groups, WeakGroups},
-    patterns::{Resolved, Resolver},
+    handle::{Groups, WeakGroups},
+    patterns::Resolver,
     settling::settle,
-    step::Step,
-    table::{Table, Work},
+    shared::{Job, Shared},
+    table::Table,
+    tools::Event,
 };
 use crate::broker::Broker;
 
@@ -36,59 +27,6 @@ const SLEEP_MAX: Duration = Duration::from_millis(500);
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(1);
 /// Requests that are taken before time and news have their turn.
 const JOBS_AT_ONCE: usize = 64;
-
-/// What somebody wants of groups.
-pub(super) enum Job<S: Storage> {
-    /// Something of this one.
-    One(Arc<str>, Work<S>),
-    /// What is in memory of all of them.
-    All(oneshot::Sender<Vec<GroupOverview>>),
-}
-
-/// What the owner hears from the tasks that it has begun.
-pub(super) enum Event {
-    Loaded(Arc<str>, Result<Option<StoredGroup>, StateStoreError>),
-    Settled(Arc<str>, Result<(), StateStoreError>),
-    Resolved(Resolved),
-    Granted(Option<Reservation>),
-    /// Offsets were looked through for expired ones.
-    Swept,
-}
-
-/// The groups, and how many requests wait for their owner.
-pub(super) struct Shared<S: Storage> {
-    table: Mutex<Table<S>>,
-    queued: AtomicUsize,
-}
-
-impl<S: Storage> Shared<S> {
-    /// Does something brief with a group on the spot, if nobody is at work on groups, and no request waits that it
-    /// would overtake. Otherwise the work comes back.
-    pub(super) fn at_once<T, W>(&self, group: &str, work: W) -> Result<T, W>
-    where
-        W: FnOnce(&mut Step<'_, S>) -> T,
-    {
-        match self.table.try_lock() {
-            Some(mut table) if self.queued.load(Ordering::Acquire) == 0 => table.at_once(group, work),
-            _ => Err(work),
-        }
-    }
-
-    /// A request is about to be sent to the owner.
-    pub(super) fn queue(&self) {
-        self.queued.fetch_add(1, Ordering::AcqRel);
-    }
-
-    fn take(&self, job: Job<S>) {
-        let mut table = self.table.lock();
-        match job {
-            Job::One(group, work) => table.take(&group, work),
-            // Who asked may have gone.
-            Job::All(answer) => drop(answer.send(table.overview())),
-        }
-        self.queued.fetch_sub(1, Ordering::AcqRel);
-    }
-}
 
 /// The owner of all groups.
 pub struct Owner<S: Storage> {
@@ -126,7 +64,7 @@ impl<S: Storage> Owner<S> {
         let mut table = Table::new(broker.clone(), settings.clone(), to_settle, to_owner.clone());
         delete_offsets_of_gone_topics(&broker).await?;
         load_all(&broker, &mut table).await?;
-        let shared = Arc::new(Shared { table: Mutex::new(table), queued: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared::new(table));
         let groups = Groups::new(to_jobs, shared.clone(), broker.clone(), resolver.clone());
         let mut owner = Self {
             jobs,
@@ -151,7 +89,7 @@ impl<S: Storage> Owner<S> {
     /// How many groups without members it may keep.
     #[cfg(test)]
     pub(super) fn keep_memberless(&mut self, most: usize) {
-        self.shared.table.lock().keep_memberless(most);
+        self.shared.lock().keep_memberless(most);
     }
 
     /// Serves requests until nobody can ask any more, and then ends what is on its way.
@@ -179,7 +117,7 @@ impl<S: Storage> Owner<S> {
 
     /// How long there is nothing to do, if nobody asks.
     fn until_next(&self) -> Duration {
-        let of_groups = self.shared.table.lock().next();
+        let of_groups = self.shared.lock().next();
         let next = [of_groups, self.resolution_due(), self.sweep_at].into_iter().flatten().min();
         next.map_or(SLEEP_MAX, |at| at.saturating_sub(self.now()).min(SLEEP_MAX))
     }
@@ -202,7 +140,7 @@ impl<S: Storage> Owner<S> {
     }
 
     fn hear(&mut self, event: Event) {
-        let mut table = self.shared.table.lock();
+        let mut table = self.shared.lock();
         match event {
             Event::Loaded(id, loaded) => table.loaded(&id, loaded.map_err(GroupError::from)),
             Event::Settled(id, settled) => table.settled(&id, settled.is_ok()),
@@ -224,7 +162,7 @@ impl<S: Storage> Owner<S> {
     fn topics_changed(&mut self) {
         let earliest = self.resolved_at.map(|at| at.saturating_add(RESOLVE_INTERVAL)).unwrap_or_default();
         self.resolve_at = Some(self.now().max(earliest));
-        self.shared.table.lock().bring_news(&Arc::default(), Group::watches_topics);
+        self.shared.lock().bring_news(&Arc::default(), Group::watches_topics);
     }
 
     /// What has come to its time is done.
@@ -238,14 +176,14 @@ impl<S: Storage> Owner<S> {
             self.sweep_at = None;
             self.sweep();
         }
-        let mut table = self.shared.table.lock();
+        let mut table = self.shared.lock();
         table.pass_time();
         table.tell_some();
     }
 
     /// Has the regular expressions of all groups resolved.
     fn resolve_patterns(&mut self) {
-        let texts = self.shared.table.lock().patterns();
+        let texts = self.shared.lock().patterns();
         if texts.is_empty() {
             return;
         }

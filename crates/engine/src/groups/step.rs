@@ -1,12 +1,12 @@
 //! A request at work on its group.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use ottla_coordinator::{
     Effects, InstanceId, Token,
     assignor::TopicPartition,
     classic::{self, Claim, ClassicEffects, Joining, Leaving, Syncing},
-    consumer::{self, Pattern, TopicInfo, Topics as _},
+    consumer::{self, Pattern, Topics as _},
 };
 use ottla_records::TopicId;
 use ottla_storage::{
@@ -15,13 +15,12 @@ use ottla_storage::{
 use tokio::sync::oneshot;
 
 use super::{
+    error::GroupError,
     group::{CommitClaim, FetchClaim, Group, GroupDescription, Outcome, Protocol},
-    handle::{Answered, GroupError},
     memory::Short,
     settling::Told,
-    table::Tools,
+    tools::{Answered, Tools},
 };
-use crate::broker::Topics;
 
 /// Expired offsets that are deleted in one transaction.
 const EXPIRED_AT_ONCE: usize = 1000;
@@ -244,18 +243,4 @@ fn heartbeat_bytes(heartbeat: &consumer::Heartbeat) -> usize {
         MEMBER_BYTES + instance + texts.into_iter().flatten().map(str::len).sum::<usize>()
     };
     named + stood_for + if says_all { of_member() } else { 0 }
-}
-
-/// The topics as groups see them.
-pub(super) struct View<S: Storage>(pub(super) Arc<Topics<S>>);
-
-impl<S: Storage> consumer::Topics for View<S> {
-    fn topic(&self, name: &str) -> Option<TopicInfo> {
-        let topic = self.0.named(name)?;
-        Some(TopicInfo { id: topic.id, partitions: topic.partitions.len() as u32 })
-    }
-
-    fn name(&self, id: TopicId) -> Option<Arc<str>> {
-        self.0.with_id(id).map(|topic| topic.name.clone())
-    }
 }

@@ -9,18 +9,17 @@ use std::{
     time::Duration,
 };
 
-use ottla_coordinator::Token;
-use ottla_storage::{GroupStore, Reservation, Storage, StoredGroup};
-use tokio::sync::{mpsc, oneshot};
+use ottla_storage::{Reservation, Storage, StoredGroup};
+use tokio::sync::mpsc;
 
 use super::{
-    group::{Answer, Group, GroupSettings, Outcome},
-    handle::{Answered, GroupError, GroupOverview},
+    error::GroupError,
+    group::{Group, GroupOverview, GroupSettings, Outcome},
     memory::Share,
-    owner::Event,
     patterns::Resolved,
-    settling::{Settling, Told},
-    step::{Step, View},
+    settling::Settling,
+    step::Step,
+    tools::{Event, Tools},
 };
 use crate::broker::Broker;
 
@@ -77,20 +76,8 @@ pub(super) struct Table<S: Storage> {
     deadlines: BTreeSet<(Duration, Arc<str>)>,
     /// Groups that are to hear news.
     to_tell: VecDeque<Arc<str>>,
-    tools: Tools<S>,
-}
-
-/// What steps work with.
-pub(super) struct Tools<S: Storage> {
-    pub(super) broker: Arc<Broker<S>>,
-    pub(super) settings: GroupSettings,
-    pub(super) share: Share,
-    /// Those who wait for an answer of a state machine.
-    asking: HashMap<Token, oneshot::Sender<Answered>>,
-    last_token: u64,
     memberless_max: usize,
-    to_settle: mpsc::UnboundedSender<Settling>,
-    to_owner: mpsc::UnboundedSender<Event>,
+    tools: Tools<S>,
 }
 
 impl<S: Storage> Table<S> {
@@ -105,23 +92,15 @@ impl<S: Storage> Table<S> {
             memberless: VecDeque::new(),
             deadlines: BTreeSet::new(),
             to_tell: VecDeque::new(),
-            tools: Tools {
-                share: Share::new(broker.memory().clone()),
-                broker,
-                settings,
-                asking: HashMap::new(),
-                last_token: 0,
-                memberless_max: MEMBERLESS_MAX,
-                to_settle,
-                to_owner,
-            },
+            tools: Tools::new(broker, settings, to_settle, to_owner),
+            memberless_max: MEMBERLESS_MAX,
         }
     }
 
     /// How many groups without members it may keep.
     #[cfg(test)]
     pub(super) fn keep_memberless(&mut self, most: usize) {
-        self.tools.memberless_max = most;
+        self.memberless_max = most;
     }
 
     /// Takes a group as it is stored, at the start.
@@ -347,7 +326,7 @@ impl<S: Storage> Table<S> {
             entry.is_queued = true;
             self.memberless.push_back(id.clone());
         }
-        while self.memberless.len() > self.tools.memberless_max {
+        while self.memberless.len() > self.memberless_max {
             let Some(oldest) = self.memberless.pop_front() else { return };
             let Some(entry) = self.groups.get_mut(&oldest) else { continue };
             if !entry.is_idle() {
@@ -394,88 +373,6 @@ impl<S: Storage> Entry<S> {
         } else {
             share.change(0, outcome.brought);
             self.held += outcome.brought;
-        }
-    }
-}
-
-impl<S: Storage> Tools<S> {
-    pub(super) fn now(&self) -> Duration {
-        self.broker.clock().monotonic()
-    }
-
-    pub(super) fn topics(&self) -> View<S> {
-        View(self.broker.topics())
-    }
-
-    /// Asks for memory to grow into.
-    pub(super) fn ask_for_memory(&mut self, more: usize) {
-        if let Some(asked) = self.share.ask(more) {
-            let to_owner = self.to_owner.clone();
-            tokio::spawn(async move {
-                let _ = to_owner.send(Event::Granted(asked.await));
-            });
-        }
-    }
-
-    /// Has the rows of a group read.
-    fn load(&self, id: Arc<str>) {
-        let (broker, to_owner) = (self.broker.clone(), self.to_owner.clone());
-        tokio::spawn(async move {
-            let loaded = broker.storage().groups().load_group(&id).await;
-            // The owner has gone when the broker stops.
-            let _ = to_owner.send(Event::Loaded(id, loaded));
-        });
-    }
-
-    /// Notes who waits for an answer under a token.
-    pub(super) fn token(&mut self, answer: oneshot::Sender<Answered>) -> Token {
-        self.last_token += 1;
-        let token = Token(self.last_token);
-        self.asking.insert(token, answer);
-        token
-    }
-
-    /// Has changes made durable and answers given then. Returns whether there are changes to wait for.
-    fn carry_out(&mut self, id: &Arc<str>, outcome: Outcome) -> bool {
-        let Outcome { before, changes, answers, mut told, .. } = outcome;
-        if changes.is_empty() {
-            self.answer_all(answers);
-            return false;
-        }
-        let asking: Vec<_> = answers
-            .into_iter()
-            .filter_map(|(token, answer)| Some((self.asking.remove(&token)?, answer)))
-            .collect();
-        let (to_owner, id) = (self.to_owner.clone(), id.clone());
-        let tell: Told = Box::new(move |result| {
-            for (asking, answer) in asking {
-                // Who asked may have gone.
-                let _ = asking.send(result.clone().map(|()| answer).map_err(GroupError::from));
-            }
-            let _ = to_owner.send(Event::Settled(id, result.clone()));
-        });
-        let stored = self.broker.storage().groups().change_groups(changes);
-        told.push(tell);
-        let stored = Box::pin(async move {
-            if let Some(before) = before {
-                before.await?;
-            }
-            stored.await
-        });
-        self.settle(Settling { stored, told });
-        true
-    }
-
-    fn settle(&self, settling: Settling) {
-        // Who settles has gone when the broker stops: dropped answers say so.
-        let _ = self.to_settle.send(settling);
-    }
-
-    fn answer_all(&mut self, answers: Vec<(Token, Answer)>) {
-        for (token, answer) in answers {
-            if let Some(asking) = self.asking.remove(&token) {
-                let _ = asking.send(Ok(answer));
-            }
         }
     }
 }
