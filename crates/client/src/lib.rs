@@ -5,12 +5,25 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`kafka`] | [`Kafka`]: a cluster, from which everything else is made |
+//! | [`admin`] | [`Admin`]: topics, and what else can be looked at and changed |
 //! | [`config`] | what can be set, with defaults |
 //! | [`error`] | [`Error`]: what went wrong, and whether a record was written all the same |
+//!
+//! Inside: `net` (connections), `metadata` (what is known of the cluster), `runtime` (where it runs).
 
 #![deny(missing_docs)]
 
+pub mod admin;
 pub mod config;
 pub mod error;
+mod jitter;
+pub mod kafka;
+mod metadata;
+mod net;
+mod runtime;
+
+pub use admin::Admin;
+pub use kafka::{Kafka, KafkaBuilder};
 
 pub use error::{Error, ErrorKind, Written};

@@ -15,6 +15,8 @@ pub(crate) struct ClientConfig {
     pub(crate) memory_budget: usize,
     /// How long an answer may take before the connection counts as dead.
     pub(crate) request_timeout: Duration,
+    /// How long a call may take in all, with every attempt.
+    pub(crate) call_timeout: Duration,
     /// How long it may take until a connection can be used.
     pub(crate) connect_timeout: Duration,
     /// How long a connection stays open without a request.
@@ -37,6 +39,7 @@ impl Default for ClientConfig {
             client_rack: None,
             memory_budget: 64 << 20,
             request_timeout: Duration::from_secs(30),
+            call_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(10),
             connections_max_idle: Duration::from_secs(540),
             retry_backoff: Duration::from_millis(50),
