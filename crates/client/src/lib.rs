@@ -21,6 +21,7 @@ mod jitter;
 pub mod kafka;
 mod metadata;
 mod net;
+mod producer;
 mod runtime;
 
 pub use admin::Admin;
