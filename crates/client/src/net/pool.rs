@@ -14,7 +14,11 @@ use super::{
     address::Address,
     connection::{Connection, ConnectionSettings, State},
 };
-use crate::{config::ClientConfig, error::Error, jitter::Jitter};
+use crate::{
+    config::ClientConfig,
+    error::{Error, ErrorKind},
+    jitter::Jitter,
+};
 
 /// Whom a connection leads to.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -133,16 +137,9 @@ impl Pool {
     pub(crate) fn let_go_of_seeds(&self) {
         self.open.lock().connections.retain(|(peer, _), _| matches!(peer, Peer::Broker(_)));
     }
-
-    /// How many connections there are.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.open.lock().connections.len()
-    }
 }
 
 fn unknown(id: i32) -> Error {
-    use crate::error::ErrorKind;
     Error::new(
         ErrorKind::Retriable,
         format!("the cluster does not tell where broker {id} is; it may be down"),
