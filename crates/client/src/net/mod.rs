@@ -13,5 +13,7 @@ pub(crate) mod address;
 pub(crate) mod connection;
 pub(crate) mod handshake;
 pub(crate) mod pool;
+#[cfg(test)]
+mod tests;
 pub(crate) mod versions;
 pub(crate) mod wire;
