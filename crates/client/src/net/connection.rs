@@ -255,7 +255,8 @@ impl Driver {
         let mut exchange = Exchange { received, ..Exchange::default() };
         let error = match exchange.run(&mut stream, &mut self.jobs, self.settings.max_idle).await {
             End::Unused => {
-                Error::new(ErrorKind::Closed, format!("the connection to {} was not used", self.broker))
+                let what = format!("the connection to {} was closed, as nothing used it", self.broker);
+                Error::new(ErrorKind::Retriable, what)
             }
             End::Failed(what, source) => {
                 let what = format!("the connection to {} ended: {what}", self.broker);
