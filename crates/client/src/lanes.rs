@@ -42,7 +42,7 @@ impl Lanes {
             return false;
         }
         self.free -= bytes;
-        self.held.insert(lane, would_hold);
+        self.change(lane, |held| held + bytes);
         true
     }
 
@@ -139,6 +139,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn bytes_are_neither_lost_nor_made(actions in prop::collection::vec((0..4, -1..5, -1..5, 0..20_000_usize), 1..200)) {
             let mut lanes = Lanes::new(100_000, 10_000);

@@ -224,7 +224,7 @@ fn cases() -> u32 {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: cases(), ..Config::default() })]
+    #![proptest_config(Config { cases: cases(), failure_persistence: None, ..Config::default() })]
 
     #[test]
     fn the_log_holds_what_the_fates_say(actions in prop::collection::vec(action(), 1..120)) {
