@@ -158,7 +158,7 @@ async fn what_a_socket_did_not_take_was_not_sent() {
     let topic =
         TopicProduceData { name: "a".into(), partition_data: vec![data], ..TopicProduceData::default() };
     let request = ProduceRequest { topic_data: vec![topic], ..ProduceRequest::default() };
-    let mut send = || connection.send(7, &request, MIB, SHORT).unwrap();
+    let send = || connection.send(7, &request, MIB, SHORT).unwrap();
     let (first, second) = (send(), send());
     assert_eq!(failure(first).await.sent, Sent::Maybe);
     assert_eq!(failure(second).await.sent, Sent::No);

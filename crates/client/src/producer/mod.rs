@@ -2,8 +2,12 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | `record` | a record to be sent, and what is told of it |
+//! | `delivery` | what became of the records of a batch, for those who sent them |
 //! | `sequencer` | the order of a partition's batches, and what became of each |
 
 #![cfg_attr(not(test), expect(dead_code, reason = "what sends batches is not there yet"))]
 
+pub(crate) mod delivery;
+pub(crate) mod record;
 pub(crate) mod sequencer;
