@@ -5,7 +5,9 @@
 //! beyond what may still come is lowered in the descriptor before the library sees it. That changes nothing
 //! for valid frames, because nothing lies further back than the content began.
 
-use zstd_safe::{CCtx, CParameter, DCtx, InBuffer, OutBuffer, compress_bound, get_error_name};
+use zstd_safe::{
+    CCtx, CParameter, DCtx, InBuffer, OutBuffer, compress_bound, get_error_name, get_frame_content_size,
+};
 
 use super::compressor::CompressError;
 use super::decompressor::{DecompressError, Fault};
@@ -55,6 +57,8 @@ pub(super) struct Decoder<'a> {
     /// What the context has not seen.
     input: &'a [u8],
     state: State,
+    /// How many bytes of the frame are still to come, if it told.
+    content_left: Option<u64>,
 }
 
 #[derive(PartialEq)]
@@ -70,7 +74,7 @@ impl<'a> Decoder<'a> {
             compression: Compression::Zstd,
             reason: "there is no memory for its context",
         })?;
-        Ok(Self { context, input: records, state: State::Start })
+        Ok(Self { context, input: records, state: State::Start, content_left: None })
     }
 
     /// Reads the head of the next frame.
@@ -87,20 +91,13 @@ impl<'a> Decoder<'a> {
             });
         }
         self.state = State::InFrame;
-        if magic == MAGIC {
-            self.check_content_size(room)?;
-            self.lower_window(room)?;
+        // What cannot be read is cut off or damaged, and the context tells which.
+        self.content_left = get_frame_content_size(self.input).ok().flatten();
+        // A frame without a window allocates its content size, and one with more than fits need not be begun.
+        if self.content_left.is_some_and(|size| size > room as u64) {
+            return Err(Fault::TooLarge);
         }
-        Ok(())
-    }
-
-    /// A frame without a window allocates its content size, and one with more than fits need not be begun.
-    fn check_content_size(&self, room: usize) -> Result<(), Fault> {
-        match zstd_safe::get_frame_content_size(self.input) {
-            Ok(Some(size)) if size > room as u64 => Err(Fault::TooLarge),
-            // What cannot be read is cut off or damaged, and the context tells which.
-            _ => Ok(()),
-        }
+        if magic == MAGIC { self.lower_window(room) } else { Ok(()) }
     }
 
     fn lower_window(&mut self, room: usize) -> Result<(), Fault> {
@@ -127,10 +124,26 @@ impl<'a> Decoder<'a> {
             .context
             .decompress_stream(&mut output, &mut input)
             .map_err(|code| Fault::Damaged(get_error_name(code).to_owned()))?;
-        if left == 0 {
-            self.state = State::AfterFrame;
+        let produced = output.pos();
+        let consumed = input.pos();
+        self.count(produced, left == 0)?;
+        Ok((produced, consumed))
+    }
+
+    /// Takes account of what came out. The context alone does not see where a frame that ends with an empty block
+    /// has less content than it told.
+    fn count(&mut self, produced: usize, is_end: bool) -> Result<(), Fault> {
+        let wrong = || Fault::Damaged("the frame tells another content size".to_owned());
+        if let Some(left) = &mut self.content_left {
+            *left = left.checked_sub(produced as u64).ok_or_else(wrong)?;
         }
-        Ok((output.pos(), input.pos()))
+        if is_end {
+            self.state = State::AfterFrame;
+            if self.content_left.is_some_and(|left| left > 0) {
+                return Err(wrong());
+            }
+        }
+        Ok(())
     }
 }
 

@@ -139,6 +139,15 @@ fn an_empty_payload_is_cut_off() {
     assert_eq!(whole(Compression::None, &[]).unwrap(), b"");
 }
 
+/// The library finds this only where it decompresses all at once.
+#[test]
+fn a_frame_of_zstd_with_less_content_than_it_tells_is_damaged() {
+    // A single segment of 59 bytes, and one block: the last one, and empty.
+    let bytes = [0x28, 0xb5, 0x2f, 0xfd, 0x20, 59, 1, 0, 0];
+    assert!(matches!(whole(Compression::Zstd, &bytes), Err(DecompressError::Damaged { size: 0, .. })));
+    check_decompress(Compression::Zstd, &bytes, 1);
+}
+
 fn lz4_frame(plain: &[u8], mode: lz4::BlockMode, size: lz4::BlockSize, content_size: bool) -> Vec<u8> {
     let mut encoder = lz4::EncoderBuilder::new()
         .block_mode(mode)
