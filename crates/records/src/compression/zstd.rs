@@ -79,16 +79,15 @@ impl<'a> Decoder<'a> {
 
     /// Reads the head of the next frame.
     fn start_frame(&mut self, room: usize) -> Result<(), Fault> {
-        let magic = *self.input.first_chunk::<4>().ok_or(match self.state {
+        // Behind a frame nothing else need come, so what is no frame does not belong there.
+        let no_frame = |fault| match self.state {
             State::AfterFrame => Fault::Trailing(self.input.len()),
-            _ => Fault::CutOff,
-        })?;
+            _ => fault,
+        };
+        let magic = *self.input.first_chunk::<4>().ok_or_else(|| no_frame(Fault::CutOff))?;
         let skippable = u32::from_le_bytes(magic) & !0xf == SKIPPABLE_MAGIC;
         if magic != MAGIC && !skippable {
-            return Err(match self.state {
-                State::AfterFrame => Fault::Trailing(self.input.len()),
-                _ => Fault::Damaged("they are no zstd frame".to_owned()),
-            });
+            return Err(no_frame(Fault::Damaged("they are no zstd frame".to_owned())));
         }
         self.state = State::InFrame;
         // What cannot be read is cut off or damaged, and the context tells which.

@@ -216,6 +216,7 @@ fn claims_allocate_nothing() {
     let xerial = |rest: &[u8]| [&b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01"[..], rest].concat();
     for (name, codec, bytes) in [
         ("a block without framing", Compression::Snappy, vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0]),
+        ("a block of 8 MiB without framing", Compression::Snappy, vec![0x80, 0x80, 0x80, 0x04, 0, 0]),
         (
             "a block with framing",
             Compression::Snappy,
