@@ -106,7 +106,7 @@ impl Kafka {
 
     /// What is known of the cluster from now on.
     pub(crate) async fn refresh(&self, deadline: Instant) -> Result<Arc<Cluster>, Error> {
-        self.metadata()?.refresh(deadline).await
+        self.metadata()?.refresh(deadline, 0).await
     }
 
     /// Sends a request to a broker and returns its answer, trying again until the deadline where that may help: the broker
@@ -140,6 +140,7 @@ impl Kafka {
     ) -> Result<R::Response, Error> {
         let running = self.running()?;
         let mut cluster = running.metadata.cluster(deadline).await?;
+        let mut failures = 0;
         loop {
             let attempt = async {
                 let peer = whom.find(&cluster)?;
@@ -155,7 +156,9 @@ impl Kafka {
             match attempt.await {
                 // Which waits for as long as makes sense, and finds out whom to ask instead.
                 Err(error) if error.kind() == ErrorKind::Retriable => {
-                    cluster = running.metadata.refresh(deadline).await.map_err(|late| match late.kind() {
+                    failures += 1;
+                    let refreshed = running.metadata.refresh(deadline, failures).await;
+                    cluster = refreshed.map_err(|late| match late.kind() {
                         ErrorKind::Timeout => Error::because(ErrorKind::Timeout, late.to_string(), error),
                         _ => late,
                     })?;

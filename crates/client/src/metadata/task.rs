@@ -37,6 +37,10 @@ const ANSWER_MAX: usize = 16 << 20;
 /// Somebody who waits for a snapshot.
 struct Wish {
     deadline: Instant,
+    /// How often in a row what it is for has failed.
+    failures: u32,
+    /// It is not for a round that begins before.
+    not_before: Instant,
     answer: oneshot::Sender<Result<Arc<Cluster>, Error>>,
 }
 
@@ -80,18 +84,19 @@ impl Metadata {
         let found = self.found.borrow().clone();
         match found {
             Some(cluster) => Ok(cluster),
-            None => self.refresh(deadline).await,
+            None => self.refresh(deadline, 0).await,
         }
     }
 
-    /// A snapshot that is asked for after this call.
+    /// A snapshot that is asked for after this call; after a backoff, where what it is for has failed so often in a row.
     ///
     /// # Errors
     /// `Timeout`: nobody answered until the deadline; the cause tells of the last attempt.
-    pub(crate) async fn refresh(&self, deadline: Instant) -> Result<Arc<Cluster>, Error> {
+    pub(crate) async fn refresh(&self, deadline: Instant, failures: u32) -> Result<Arc<Cluster>, Error> {
         let (answer, answered) = oneshot::channel();
         let closed = || Error::new(ErrorKind::Closed, "the client was closed");
-        self.wishes.send(Wish { deadline, answer }).map_err(|_| closed())?;
+        let wish = Wish { deadline, failures, not_before: Instant::now(), answer };
+        self.wishes.send(wish).map_err(|_| closed())?;
         answered.await.unwrap_or_else(|_| Err(closed()))
     }
 }
@@ -112,26 +117,45 @@ struct Task {
 
 impl Task {
     async fn run(mut self) {
-        while let Some(wish) = self.wishes.recv().await {
-            self.waiting.push(wish);
-            while !self.waiting.is_empty() {
-                self.take_wishes();
-                let peers = self.peers();
-                let deadline =
-                    self.waiting.iter().map(|wish| wish.deadline).min().unwrap_or_else(Instant::now);
-                let asked_for = self.waiting.len();
-                match self.round(peers, deadline).await {
-                    Ok(cluster) => self.found(cluster, asked_for),
-                    Err(error) => self.nobody_answered(&error).await,
-                }
+        while self.something_is_wished().await {
+            let (began, peers) = (Instant::now(), self.peers());
+            let deadline = self.waiting.iter().map(|wish| wish.deadline).min().unwrap_or(began);
+            match self.round(peers, deadline).await {
+                Ok(cluster) => self.found(cluster, began),
+                Err(error) => self.nobody_answered(&error).await,
             }
         }
     }
 
-    fn take_wishes(&mut self) {
-        while let Ok(wish) = self.wishes.try_recv() {
-            self.waiting.push(wish);
+    /// Waits until it is time for a round; false where nobody can wish for one any more.
+    async fn something_is_wished(&mut self) -> bool {
+        loop {
+            let due = self.waiting.iter().map(|wish| wish.not_before.min(wish.deadline)).min();
+            if due.is_some_and(|due| due <= Instant::now()) {
+                return true;
+            }
+            let sleep = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                wish = self.wishes.recv() => match wish {
+                    Some(wish) => self.take(wish),
+                    None => return false,
+                },
+                () = sleep => {}
+            }
         }
+    }
+
+    fn take(&mut self, mut wish: Wish) {
+        if wish.failures > 0 {
+            let (least, most) = (self.config.retry_backoff, self.config.retry_backoff_max);
+            wish.not_before += self.jitter.backoff(wish.failures, least, most);
+        }
+        self.waiting.push(wish);
     }
 
     /// Who is asked: the brokers that are known, those first that are less likely to have been asked last time, and then
@@ -181,7 +205,8 @@ impl Task {
         answer.map_err(|failure| failure.error)
     }
 
-    fn found(&mut self, cluster: Cluster, asked_for: usize) {
+    /// Answers the wishes that the round was for.
+    fn found(&mut self, cluster: Cluster, began: Instant) {
         self.failures = 0;
         if std::mem::take(&mut self.said) {
             tracing::info!(cluster = cluster.id.as_deref(), "the cluster answers again");
@@ -190,7 +215,10 @@ impl Task {
         self.pool.let_go_of_seeds();
         let cluster = Arc::new(cluster);
         self.tell.send_replace(Some(cluster.clone()));
-        for wish in self.waiting.drain(..asked_for) {
+        let waiting = std::mem::take(&mut self.waiting);
+        let (due, waiting) = waiting.into_iter().partition::<Vec<_>, _>(|wish| wish.not_before <= began);
+        self.waiting = waiting;
+        for wish in due {
             // Who asked may have gone.
             let _ = wish.answer.send(Ok(cluster.clone()));
         }

@@ -1,13 +1,16 @@
 //! Connections to a peer that does what a test says.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use ottla_protocol::{
     ApiKey, Encoder, ErrorCode, Piece, RequestFrame, Response,
     messages::{
         api_versions::{ApiVersion, ApiVersionsResponse},
-        metadata::{MetadataRequest, MetadataResponse},
+        metadata::{MetadataRequest, MetadataResponse, MetadataResponseBroker},
         produce::{PartitionProduceData, ProduceRequest, TopicProduceData},
     },
 };
@@ -23,7 +26,7 @@ use super::{
     connection::{Connection, ConnectionSettings, Failure, Sent, State},
     wire::take_frame,
 };
-use crate::error::ErrorKind;
+use crate::{Kafka, admin::NewTopic, error::ErrorKind};
 
 const LONG: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(100);
@@ -216,6 +219,47 @@ async fn a_connection_without_work_ends() {
         connection.call(0, |_| MetadataRequest::default(), MIB, LONG).await.unwrap_err();
     // Another one can be opened.
     assert_eq!((sent, error.kind()), (Sent::No, ErrorKind::Retriable));
+}
+
+#[tokio::test]
+async fn a_broker_that_is_down_is_not_asked_for_without_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let builder = Kafka::builder([format!("127.0.0.1:{port}")]).call_timeout(Duration::from_secs(1));
+    let kafka = builder.on_current_runtime().build().unwrap();
+    let refused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let broker = |node_id, port: u16| MetadataResponseBroker {
+        node_id,
+        host: "127.0.0.1".into(),
+        port: port.into(),
+        ..MetadataResponseBroker::default()
+    };
+    let brokers = vec![broker(1, port), broker(2, refused)];
+    let told = MetadataResponse { brokers, controller_id: 2, ..MetadataResponse::default() };
+    let asked = AtomicUsize::new(0);
+    let serve = async || {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut peer = Peer { stream, received: BytesMut::new() };
+        peer.shake_hands().await;
+        while let Some(request) = peer.request().await {
+            asked.fetch_add(1, Ordering::Relaxed);
+            peer.answer(request.header.correlation_id, request.header.api_version, &told).await;
+        }
+    };
+    let serving = async {
+        tokio::join!(serve(), serve());
+        std::future::pending::<()>().await;
+    };
+    let admin = kafka.admin();
+    let error = tokio::select! {
+        created = admin.create_topics([NewTopic::new("orders")]) => created.unwrap_err(),
+        () = serving => unreachable!("it waits for ever"),
+    };
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains(&format!("cannot connect to 127.0.0.1:{refused}")), "{cause}");
+    let asked = asked.load(Ordering::Relaxed);
+    assert!((2..=12).contains(&asked), "{asked} times");
 }
 
 #[tokio::test]
