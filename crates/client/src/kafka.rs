@@ -145,10 +145,8 @@ impl Kafka {
             let attempt = async {
                 let peer = whom.find(&cluster)?;
                 let connection = running.pool.connection(&peer, Purpose::Calls, Instant::now())?;
-                let left = deadline.saturating_duration_since(Instant::now());
-                let timeout = self.shared.config.request_timeout.min(left);
                 let answer = connection
-                    .call(least, &request, ANSWER_MAX, timeout)
+                    .call(least, &request, ANSWER_MAX, deadline)
                     .await
                     .map_err(|failure| failure.error)?;
                 judge(&answer).map(|()| answer)

@@ -199,9 +199,9 @@ impl Task {
     async fn ask(&self, peer: Peer) -> Result<MetadataResponse, Error> {
         // No topics: an empty list of names, where none would stand for all.
         let request = |_| MetadataRequest { topics: Some(Vec::new()), ..MetadataRequest::default() };
+        let deadline = Instant::now() + self.config.request_timeout;
         let connection = self.pool.connection(&peer, Purpose::Calls, Instant::now())?;
-        let answer =
-            connection.call(EMPTY_IS_NONE_FROM, request, ANSWER_MAX, self.config.request_timeout).await;
+        let answer = connection.call(EMPTY_IS_NONE_FROM, request, ANSWER_MAX, deadline).await;
         answer.map_err(|failure| failure.error)
     }
 

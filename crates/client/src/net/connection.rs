@@ -91,6 +91,8 @@ pub(crate) struct ConnectionSettings {
     pub(crate) client_id: Str,
     /// Until the handshake is complete.
     pub(crate) connect_timeout: Duration,
+    /// Until an answer has come; then the connection is closed.
+    pub(crate) request_timeout: Duration,
     /// Without a request under way.
     pub(crate) max_idle: Duration,
 }
@@ -112,9 +114,13 @@ struct Job {
     pieces: Vec<Bytes>,
     /// The largest answer.
     answer_max: usize,
-    timeout: Duration,
-    answer: oneshot::Sender<Result<Bytes, Failure>>,
+    /// Until when whoever asks waits.
+    deadline: Instant,
+    answer: Answer,
 }
+
+/// Where an answer goes.
+type Answer = oneshot::Sender<Result<Bytes, Failure>>;
 
 impl Connection {
     /// A connection that begins to connect. `broker` names it in errors.
@@ -151,7 +157,8 @@ impl Connection {
         }
     }
 
-    /// Sends a request in the newest version that both sides know, `least` or a later one, and returns the answer.
+    /// Sends a request in the newest version that both sides know, `least` or a later one, and returns the answer, if it
+    /// comes until the deadline.
     ///
     /// # Errors
     /// See [`Failure`].
@@ -160,13 +167,13 @@ impl Connection {
         least: i16,
         request: impl Fn(i16) -> R,
         answer_max: usize,
-        timeout: Duration,
+        deadline: Instant,
     ) -> Result<R::Response, Failure> {
         let version = self.versions().await?.from::<R>(least)?;
         let frame = self
-            .send(version, &request(version), answer_max, timeout)?
+            .send(version, &request(version), answer_max, deadline)?
             .await
-            .unwrap_or_else(|_| Err(ended().into()))?;
+            .unwrap_or_else(|_| Err(Failure { sent: Sent::Maybe, error: ended() }))?;
         read_answer::<R>(&frame, version).map_err(|error| Failure { sent: Sent::Maybe, error })
     }
 
@@ -179,7 +186,7 @@ impl Connection {
         version: i16,
         request: &R,
         answer_max: usize,
-        timeout: Duration,
+        deadline: Instant,
     ) -> Result<oneshot::Receiver<Result<Bytes, Failure>>, Error> {
         let correlation_id = self.last_correlation_id.fetch_add(1, Ordering::Relaxed);
         let mut encoder = Encoder::new();
@@ -195,7 +202,7 @@ impl Connection {
         });
         let (answer, answered) = oneshot::channel();
         let (api, pieces) = (api_name::<R>(), pieces.collect());
-        let job = Job { correlation_id, api, pieces, answer_max, timeout, answer };
+        let job = Job { correlation_id, api, pieces, answer_max, deadline, answer };
         self.jobs.send(job).map_err(|_| match self.state() {
             State::Down { error, .. } => error,
             _ => ended(),
@@ -253,7 +260,7 @@ impl Driver {
     async fn serve(&mut self, wire: Wire) -> Error {
         let (mut stream, received) = wire.into_parts();
         let mut exchange = Exchange { received, ..Exchange::default() };
-        let error = match exchange.run(&mut stream, &mut self.jobs, self.settings.max_idle).await {
+        let error = match exchange.run(&mut stream, &mut self.jobs, &self.settings).await {
             End::Unused => {
                 let what = format!("the connection to {} was closed, as nothing used it", self.broker);
                 Error::new(ErrorKind::Retriable, what)
@@ -301,11 +308,12 @@ struct Unanswered {
     correlation_id: i32,
     api: &'static str,
     answer_max: usize,
-    timeout: Duration,
-    deadline: Instant,
+    /// When the connection is given up for it.
+    gives_up_at: Instant,
     /// Where its bytes begin among all that were taken.
     begins_at: u64,
-    answer: oneshot::Sender<Result<Bytes, Failure>>,
+    /// Whoever waits for it, and until when.
+    asking: Option<(Instant, Answer)>,
 }
 
 impl Exchange {
@@ -313,13 +321,12 @@ impl Exchange {
         &mut self,
         stream: &mut TcpStream,
         jobs: &mut mpsc::UnboundedReceiver<Job>,
-        max_idle: Duration,
+        settings: &ConnectionSettings,
     ) -> End {
         let (mut reader, mut writer) = stream.split();
         let mut idle_since = Instant::now();
         while !self.is_closed || !self.unanswered.is_empty() {
-            let idle_until = idle_since + max_idle;
-            let wake_at = self.unanswered.front().map_or(idle_until, |first| first.deadline);
+            let wake_at = self.next_deadline().unwrap_or(idle_since + settings.max_idle);
             self.received.reserve(READ_BYTES);
             tokio::select! {
                 biased;
@@ -336,16 +343,20 @@ impl Exchange {
                     Err(error) => return End::Failed("writing failed".into(), Some(error)),
                 },
                 job = jobs.recv(), if self.takes_more() => match job {
-                    Some(job) => self.take(job),
+                    Some(job) => self.take(job, settings.request_timeout),
                     // What is under way comes to its end.
                     None => self.is_closed = true,
                 },
-                () = sleep_until(wake_at) => match self.unanswered.front() {
-                    None if jobs.is_empty() => return End::Unused,
-                    None => idle_since = Instant::now(),
-                    Some(first) => {
-                        let what = format!("no answer to {} within {:?}", first.api, first.timeout);
-                        return End::Failed(what, None);
+                () = sleep_until(wake_at) => {
+                    let now = Instant::now();
+                    match self.unanswered.front() {
+                        None if jobs.is_empty() => return End::Unused,
+                        None => idle_since = now,
+                        Some(first) if first.gives_up_at <= now => {
+                            let what = format!("no answer to {} within {:?}", first.api, settings.request_timeout);
+                            return End::Failed(what, None);
+                        }
+                        Some(_) => self.tell_the_late(now),
                     }
                 },
             }
@@ -357,17 +368,35 @@ impl Exchange {
         !self.is_closed && self.taken - self.written < WAITING_BYTES_MAX
     }
 
-    fn take(&mut self, job: Job) {
-        let Job { correlation_id, api, pieces, answer_max, timeout, answer } = job;
-        let (begins_at, deadline) = (self.taken, Instant::now() + timeout);
+    /// When somebody has waited for long enough.
+    fn next_deadline(&self) -> Option<Instant> {
+        let first = self.unanswered.front()?;
+        let asking = self.unanswered.iter().filter_map(|request| Some(request.asking.as_ref()?.0));
+        asking.chain([first.gives_up_at]).min()
+    }
+
+    /// Those whose time is over are told. Their answers may still come, and are dropped then.
+    fn tell_the_late(&mut self, now: Instant) {
+        for request in &mut self.unanswered {
+            if let Some((_, answer)) = request.asking.take_if(|(deadline, _)| *deadline <= now) {
+                let error = Error::new(ErrorKind::Timeout, format!("no answer to {} in time", request.api));
+                let sent = if self.written > request.begins_at { Sent::Maybe } else { Sent::No };
+                let _ = answer.send(Err(Failure { sent, error }));
+            }
+        }
+    }
+
+    fn take(&mut self, job: Job, request_timeout: Duration) {
+        let Job { correlation_id, api, pieces, answer_max, deadline, answer } = job;
+        let (begins_at, gives_up_at) = (self.taken, Instant::now() + request_timeout);
+        let asking = Some((deadline, answer));
         self.unanswered.push_back(Unanswered {
             correlation_id,
             api,
             answer_max,
-            timeout,
-            deadline,
+            gives_up_at,
             begins_at,
-            answer,
+            asking,
         });
         self.taken += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
         self.waiting.extend(pieces.into_iter().filter(|piece| !piece.is_empty()));
@@ -397,7 +426,11 @@ impl Exchange {
             let Some(first) = self.unanswered.pop_front() else { return Ok(()) };
             match decode_correlation_id(&frame) {
                 // Who asked may have gone.
-                Ok(id) if id == first.correlation_id => drop(first.answer.send(Ok(frame))),
+                Ok(id) if id == first.correlation_id => {
+                    if let Some((_, answer)) = first.asking {
+                        let _ = answer.send(Ok(frame));
+                    }
+                }
                 _ => {
                     let what = format!("the answer to {} has another request's number", first.api);
                     self.unanswered.push_front(first);
@@ -411,7 +444,9 @@ impl Exchange {
     fn fail(&mut self, error: &Error) {
         for request in self.unanswered.drain(..) {
             let sent = if self.written > request.begins_at { Sent::Maybe } else { Sent::No };
-            let _ = request.answer.send(Err(Failure { sent, error: error.clone() }));
+            if let Some((_, answer)) = request.asking {
+                let _ = answer.send(Err(Failure { sent, error: error.clone() }));
+            }
         }
     }
 }

@@ -65,6 +65,7 @@ impl Pool {
         let settings = ConnectionSettings {
             client_id: config.client_id.as_str().into(),
             connect_timeout: config.connect_timeout,
+            request_timeout: config.request_timeout,
             max_idle: config.connections_max_idle,
         };
         let open = Open { connections: HashMap::new(), addresses: BTreeMap::new(), jitter };

@@ -19,12 +19,13 @@ use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Handle,
     sync::oneshot::Receiver,
+    time::Instant,
 };
 
 use super::{
     address::Address,
     connection::{Connection, ConnectionSettings, Failure, Sent, State},
-    wire::take_frame,
+    wire::{read_answer, take_frame},
 };
 use crate::{Kafka, admin::NewTopic, error::ErrorKind};
 
@@ -84,11 +85,15 @@ fn told(error_code: ErrorCode) -> ApiVersionsResponse {
     }
 }
 
+fn patient() -> ConnectionSettings {
+    let client_id = "tests".into();
+    ConnectionSettings { client_id, connect_timeout: LONG, request_timeout: LONG, max_idle: LONG }
+}
+
 /// A connection that begins, and its other end.
-async fn pair_with(connect_timeout: Duration, max_idle: Duration) -> (Connection, Peer) {
+async fn pair_with(settings: ConnectionSettings) -> (Connection, Peer) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = Address::new("127.0.0.1", listener.local_addr().unwrap().port());
-    let settings = ConnectionSettings { client_id: "tests".into(), connect_timeout, max_idle };
     let connection = Connection::open(&Handle::current(), address, "broker 1".into(), settings);
     let (stream, _) = listener.accept().await.unwrap();
     (connection, Peer { stream, received: BytesMut::new() })
@@ -96,16 +101,26 @@ async fn pair_with(connect_timeout: Duration, max_idle: Duration) -> (Connection
 
 /// A connection that can be used, and its other end.
 async fn pair() -> (Connection, Peer) {
-    let (connection, mut peer) = pair_with(LONG, LONG).await;
+    pair_that(LONG).await
+}
+
+/// The same, given up when an answer takes so long.
+async fn pair_that(request_timeout: Duration) -> (Connection, Peer) {
+    let (connection, mut peer) = pair_with(ConnectionSettings { request_timeout, ..patient() }).await;
     peer.shake_hands().await;
     connection.versions().await.unwrap();
     (connection, peer)
 }
 
+/// A deadline that no test comes to.
+fn soon() -> Instant {
+    Instant::now() + LONG
+}
+
 type Answer = Receiver<Result<Bytes, Failure>>;
 
-fn send(connection: &Connection, timeout: Duration) -> Answer {
-    connection.send(8, &MetadataRequest::default(), MIB, timeout).unwrap()
+fn send(connection: &Connection) -> Answer {
+    connection.send(8, &MetadataRequest::default(), MIB, soon()).unwrap()
 }
 
 async fn failure(answer: Answer) -> Failure {
@@ -115,7 +130,7 @@ async fn failure(answer: Answer) -> Failure {
 #[tokio::test]
 async fn answers_come_in_the_order_of_the_requests() {
     let (connection, mut peer) = pair().await;
-    let ask = || connection.call(0, |_| MetadataRequest::default(), MIB, LONG);
+    let ask = || connection.call(0, |_| MetadataRequest::default(), MIB, soon());
     let answering = async {
         for number in 0..3 {
             peer.answer_metadata(number).await;
@@ -128,7 +143,7 @@ async fn answers_come_in_the_order_of_the_requests() {
 
 #[tokio::test]
 async fn an_old_broker_is_asked_again_in_a_version_that_it_has() {
-    let (connection, mut peer) = pair_with(LONG, LONG).await;
+    let (connection, mut peer) = pair_with(patient()).await;
     let first = peer.request().await.unwrap();
     assert!(first.header.api_version > 2);
     peer.answer(first.header.correlation_id, 0, &told(ErrorCode::UNSUPPORTED_VERSION)).await;
@@ -140,8 +155,8 @@ async fn an_old_broker_is_asked_again_in_a_version_that_it_has() {
 
 #[tokio::test]
 async fn who_does_not_answer_is_left_and_what_was_sent_may_have_come_there() {
-    let (connection, mut peer) = pair().await;
-    let (late, behind) = (send(&connection, SHORT), send(&connection, LONG));
+    let (connection, mut peer) = pair_that(SHORT).await;
+    let (late, behind) = (send(&connection), send(&connection));
     assert!(peer.request().await.is_some() && peer.request().await.is_some());
     for answer in [late, behind] {
         let Failure { sent, error } = failure(answer).await;
@@ -149,19 +164,33 @@ async fn who_does_not_answer_is_left_and_what_was_sent_may_have_come_there() {
         assert!(error.to_string().contains("no answer to Metadata within 100ms"), "{error}");
     }
     assert!(peer.request().await.is_none(), "the connection is closed");
-    let error = connection.send(8, &MetadataRequest::default(), MIB, LONG).unwrap_err();
+    let error = connection.send(8, &MetadataRequest::default(), MIB, soon()).unwrap_err();
     assert!(error.to_string().contains("no answer to Metadata"), "{error}");
 }
 
 #[tokio::test]
+async fn who_does_not_wait_any_longer_does_not_end_the_connection_for_others() {
+    let (connection, mut peer) = pair().await;
+    let hurried = connection.send(8, &MetadataRequest::default(), MIB, Instant::now() + SHORT).unwrap();
+    let waits = send(&connection);
+    let Failure { sent, error } = failure(hurried).await;
+    assert_eq!((sent, error.kind()), (Sent::Maybe, ErrorKind::Timeout));
+    // The answer that nobody waits for is passed over.
+    peer.answer_metadata(1).await;
+    peer.answer_metadata(2).await;
+    let answer = read_answer::<MetadataRequest>(&waits.await.unwrap().unwrap(), 8).unwrap();
+    assert_eq!(answer.controller_id, 2);
+}
+
+#[tokio::test]
 async fn what_a_socket_did_not_take_was_not_sent() {
-    let (connection, peer) = pair().await;
+    let (connection, peer) = pair_that(SHORT).await;
     let records = Bytes::from(vec![0; 16 * MIB]);
     let data = PartitionProduceData { records: records.into(), ..PartitionProduceData::default() };
     let topic =
         TopicProduceData { name: "a".into(), partition_data: vec![data], ..TopicProduceData::default() };
     let request = ProduceRequest { topic_data: vec![topic], ..ProduceRequest::default() };
-    let send = || connection.send(7, &request, MIB, SHORT).unwrap();
+    let send = || connection.send(7, &request, MIB, soon()).unwrap();
     let (first, second) = (send(), send());
     assert_eq!(failure(first).await.sent, Sent::Maybe);
     assert_eq!(failure(second).await.sent, Sent::No);
@@ -171,7 +200,7 @@ async fn what_a_socket_did_not_take_was_not_sent() {
 #[tokio::test]
 async fn a_connection_that_is_closed_by_the_broker_says_so() {
     let (connection, mut peer) = pair().await;
-    let answers = [send(&connection, LONG), send(&connection, LONG)];
+    let answers = [send(&connection), send(&connection)];
     peer.request().await.unwrap();
     drop(peer);
     for answer in answers {
@@ -187,7 +216,7 @@ async fn nonsense_ends_the_connection() {
     let of_another = [0, 0, 0, 4, 0, 0, 0, 99];
     for nonsense in [&too_large[..], &of_another, &[0xff; 4]] {
         let (connection, mut peer) = pair().await;
-        let answer = send(&connection, LONG);
+        let answer = send(&connection);
         peer.request().await.unwrap();
         peer.stream.write_all(nonsense).await.unwrap();
         let Failure { sent, error } = failure(answer).await;
@@ -202,7 +231,7 @@ async fn nonsense_ends_the_connection() {
 
 #[tokio::test]
 async fn who_is_silent_from_the_start_is_not_waited_for() {
-    let (connection, mut peer) = pair_with(SHORT, LONG).await;
+    let (connection, mut peer) = pair_with(ConnectionSettings { connect_timeout: SHORT, ..patient() }).await;
     let error = connection.versions().await.unwrap_err();
     assert!(error.to_string().contains("broker 1 did not answer within 100ms"), "{error}");
     assert!(matches!(connection.state(), State::Down { was_up: false, .. }));
@@ -212,11 +241,11 @@ async fn who_is_silent_from_the_start_is_not_waited_for() {
 
 #[tokio::test]
 async fn a_connection_without_work_ends() {
-    let (connection, mut peer) = pair_with(LONG, SHORT).await;
+    let (connection, mut peer) = pair_with(ConnectionSettings { max_idle: SHORT, ..patient() }).await;
     peer.shake_hands().await;
     assert!(peer.request().await.is_none());
     let Failure { sent, error } =
-        connection.call(0, |_| MetadataRequest::default(), MIB, LONG).await.unwrap_err();
+        connection.call(0, |_| MetadataRequest::default(), MIB, soon()).await.unwrap_err();
     // Another one can be opened.
     assert_eq!((sent, error.kind()), (Sent::No, ErrorKind::Retriable));
 }
@@ -265,7 +294,7 @@ async fn a_broker_that_is_down_is_not_asked_for_without_end() {
 #[tokio::test]
 async fn what_is_under_way_is_answered_when_nobody_asks_any_more() {
     let (connection, mut peer) = pair().await;
-    let answer = send(&connection, LONG);
+    let answer = send(&connection);
     drop(connection);
     peer.answer_metadata(7).await;
     assert!(answer.await.unwrap().is_ok());
