@@ -17,7 +17,7 @@
 //! batch to the next, and only where the caller keeps the [`Decompressor`].
 //!
 //! Bytes after the last frame are an error. Kafka's Java client ignores them behind gzip and lz4, librdkafka
-//! refuses them behind lz4, and nobody writes them.
+//! refuses them behind lz4, and no client is known to write them.
 
 mod compressor;
 mod decompressor;

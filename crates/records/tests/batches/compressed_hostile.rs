@@ -120,7 +120,7 @@ fn what_readers_of_a_codec_take_together_is_read() {
     }
 }
 
-/// As sarama wrote it before it knew of xerial's framing.
+/// As clients write it that do not know of xerial's framing.
 #[test]
 fn snappy_without_framing_is_read() {
     let mut block = vec![10, 9 << 2];
