@@ -4,8 +4,7 @@
 use std::mem::discriminant;
 
 use ottla_records::{
-    BatchBuilder, BatchHeader, Compression, Compressor, DecompressError, Decompressor, NewRecord,
-    RecordBatch, decompress,
+    BatchBuilder, BatchHeader, Compression, Compressor, DecompressError, Decompressor, NewRecord, RecordBatch,
 };
 
 use crate::allocations::peak_bytes;
@@ -24,16 +23,18 @@ pub fn check_compression(data: &[u8]) {
     check_round_trip(compression, bytes);
 }
 
-/// However the pieces are cut, the same bytes come, or the same kind of error.
+/// However the pieces are cut, the same bytes come, or the same kind of error, and a decompressor that is kept is
+/// as good as a new one, whatever went wrong with it.
 pub fn check_decompress(compression: Compression, bytes: &[u8], piece: usize) {
+    let mut decompressor = Decompressor::new();
     let mut out = Vec::new();
-    let (result, allocated) = peak_bytes(|| decompress(compression, bytes, LIMIT, &mut out));
+    let (result, allocated) = peak_bytes(|| decompressor.decompress(compression, bytes, LIMIT, &mut out));
     assert!(allocated <= ALLOCATED_MAX + 4 * bytes.len(), "{compression}: {allocated} bytes allocated");
-    match (&result, in_pieces(compression, bytes, piece)) {
+    match (&result, in_pieces(&mut decompressor, compression, bytes, piece)) {
         (Ok(size), Ok(pieces)) => {
             assert_eq!(*size, out.len());
             assert!(out == pieces, "{compression}: pieces of {piece} bytes give other bytes");
-            check_limits(compression, bytes, *size);
+            check_limits(&mut decompressor, compression, bytes, *size);
         }
         (Err(error), Err(again)) => {
             assert_eq!(discriminant(error), discriminant(&again), "{error}; {again}");
@@ -45,34 +46,40 @@ pub fn check_decompress(compression: Compression, bytes: &[u8], piece: usize) {
     }
 }
 
-fn in_pieces(compression: Compression, bytes: &[u8], piece: usize) -> Result<Vec<u8>, DecompressError> {
-    let mut decompressor = Decompressor::new(compression, bytes, LIMIT)?;
+fn in_pieces(
+    decompressor: &mut Decompressor,
+    compression: Compression,
+    bytes: &[u8],
+    piece: usize,
+) -> Result<Vec<u8>, DecompressError> {
+    let mut pieces = decompressor.pieces(compression, bytes, LIMIT)?;
     let mut piece = vec![0; piece];
     let mut all = Vec::new();
     loop {
-        let count = match decompressor.read(&mut piece) {
+        let count = match pieces.read(&mut piece) {
             Ok(count) => count,
             Err(error) => {
-                assert_eq!(decompressor.read(&mut piece).as_ref(), Err(&error), "an error stays");
+                assert_eq!(pieces.read(&mut piece).as_ref(), Err(&error), "an error stays");
                 return Err(error);
             }
         };
         all.extend_from_slice(&piece[..count]);
-        assert!(all.len() <= LIMIT && all.len() == decompressor.size());
-        assert_eq!(decompressor.read(&mut []), Ok(0), "nothing was asked for");
+        assert!(all.len() <= LIMIT && all.len() == pieces.size());
+        assert_eq!(pieces.read(&mut []), Ok(0), "nothing was asked for");
         if count < piece.len() {
-            assert_eq!(decompressor.read(&mut piece), Ok(0), "the end is the end");
+            assert_eq!(pieces.read(&mut piece), Ok(0), "the end is the end");
             return Ok(all);
         }
     }
 }
 
 /// What becomes `size` bytes needs that limit and no more.
-fn check_limits(compression: Compression, bytes: &[u8], size: usize) {
+fn check_limits(decompressor: &mut Decompressor, compression: Compression, bytes: &[u8], size: usize) {
     let mut out = Vec::new();
-    assert_eq!(decompress(compression, bytes, size, &mut out), Ok(size));
+    assert_eq!(decompressor.decompress(compression, bytes, size, &mut out), Ok(size));
     if let Some(limit) = size.checked_sub(1) {
-        let error = decompress(compression, bytes, limit, &mut out).expect_err("it does not fit");
+        let error =
+            decompressor.decompress(compression, bytes, limit, &mut out).expect_err("it does not fit");
         assert!(
             matches!(error, DecompressError::TooLarge { limit: told, size, .. } if told == limit && size <= limit),
             "{error}"
@@ -86,13 +93,17 @@ fn check_round_trip(compression: Compression, bytes: &[u8]) {
     builder.push(&NewRecord::default()).expect("it fits");
     let header = BatchHeader::parse(&builder.build().expect("it has a record")).expect("it is a batch");
     let mut compressor = Compressor::new(compression).expect("all codecs are there");
+    let mut decompressor = Decompressor::new();
     for _ in 0..2 {
         let batch = compressor.compress(&header, bytes).expect("it fits");
         let batch = RecordBatch::parse(batch).expect("it is a batch");
         batch.check_crc().expect("its crc matches");
         assert_eq!(batch.header().compression(), Ok(compression));
         let mut out = Vec::new();
-        assert_eq!(decompress(compression, batch.payload(), bytes.len(), &mut out), Ok(bytes.len()));
+        assert_eq!(
+            decompressor.decompress(compression, batch.payload(), bytes.len(), &mut out),
+            Ok(bytes.len())
+        );
         assert!(out == bytes, "{compression}: other bytes come back");
     }
 }

@@ -30,9 +30,7 @@ pub mod walk;
 
 pub use batch::{BatchError, BatchHeader, Compression, RecordBatch, RecordFault, TimestampType};
 pub use builder::{BatchBuilder, BuildError, NewHeader, NewRecord};
-pub use compression::{
-    CompressError, Compressor, DecompressError, Decompressor, Level, LevelError, decompress,
-};
+pub use compression::{CompressError, Compressor, DecompressError, Decompressor, Level, LevelError, Pieces};
 pub use control::{ControlError, ControlRecord};
 pub use ids::{
     LeaderEpoch, LogId, Offset, ParseTopicIdError, PartitionIndex, ProducerEpoch, ProducerId, Sequence,

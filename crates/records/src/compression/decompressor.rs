@@ -1,4 +1,4 @@
-//! Reads compressed records within bounds: [`Decompressor`], and [`decompress`] for all at once.
+//! Reads compressed records within bounds: [`Decompressor`].
 
 use std::fmt;
 
@@ -7,16 +7,108 @@ use thiserror::Error;
 use super::Decode;
 use crate::batch::Compression;
 
-/// How much [`decompress`] asks for at a time, at most.
+/// How much [`Decompressor::decompress`] asks for at a time, at most.
 const PIECE_MAX: usize = 64 << 10;
 /// And at least, unless the limit is lower.
 const PIECE_MIN: usize = 1 << 10;
 
-/// Hands out the uncompressed bytes of a batch's records, piece by piece.
+/// Decompresses the records of batches, one batch after the other.
+///
+/// It keeps buffers and the state of zstd, at most 8 MiB, so that one that is kept is faster than one made for
+/// each batch.
+#[derive(Default)]
+pub struct Decompressor {
+    #[cfg(any(feature = "snappy", feature = "lz4"))]
+    block: Vec<u8>,
+    #[cfg(feature = "zstd")]
+    zstd: super::zstd::Context,
+}
+
+impl Decompressor {
+    /// A decompressor for all codecs that are in this build.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads `records`, a batch's [payload], piece by piece. They become at most `limit` bytes.
+    ///
+    /// [payload]: crate::RecordBatch::payload
+    ///
+    /// # Errors
+    ///
+    /// [`DecompressError::FeatureOff`] where this build leaves the codec out.
+    pub fn pieces<'a>(
+        &'a mut self,
+        compression: Compression,
+        records: &'a [u8],
+        limit: usize,
+    ) -> Result<Pieces<'a>, DecompressError> {
+        let decoder = self.decoder(compression, records)?;
+        Ok(Pieces { compression, decoder, limit, size: 0, failed: None })
+    }
+
+    /// Appends to `out` what `records`, a batch's [payload], become: at most `limit` bytes. Gives back how many
+    /// bytes those are.
+    ///
+    /// `out` grows with what is really there. [`Records::new`] walks what was appended, with the header of the
+    /// batch.
+    ///
+    /// [payload]: crate::RecordBatch::payload
+    /// [`Records::new`]: crate::Records::new
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Decompressor::pieces`] and [`Pieces::read`]. `out` is then as it was.
+    pub fn decompress(
+        &mut self,
+        compression: Compression,
+        records: &[u8],
+        limit: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, DecompressError> {
+        let start = out.len();
+        // Most batches become less than eight times as large, and one byte more than all finds the end.
+        let piece = records.len().saturating_mul(8).clamp(PIECE_MIN, PIECE_MAX).min(limit.saturating_add(1));
+        let result = self.pieces(compression, records, limit).and_then(|pieces| pieces.append_to(out, piece));
+        if result.is_err() {
+            out.truncate(start);
+        }
+        result
+    }
+
+    fn decoder<'a>(
+        &'a mut self,
+        compression: Compression,
+        records: &'a [u8],
+    ) -> Result<Box<dyn Decode + 'a>, DecompressError> {
+        match compression {
+            Compression::None => Ok(Box::new(Plain(records))),
+            #[cfg(feature = "gzip")]
+            Compression::Gzip => Ok(Box::new(super::gzip::Decoder::new(records))),
+            #[cfg(feature = "snappy")]
+            Compression::Snappy => Ok(Box::new(super::snappy::Decoder::new(records, &mut self.block))),
+            #[cfg(feature = "lz4")]
+            Compression::Lz4 => Ok(Box::new(super::lz4::Decoder::new(records, &mut self.block))),
+            #[cfg(feature = "zstd")]
+            Compression::Zstd => Ok(Box::new(super::zstd::Decoder::new(records, &mut self.zstd))),
+            #[allow(unreachable_patterns, reason = "none is left where all features are on")]
+            compression => Err(DecompressError::FeatureOff { compression }),
+        }
+    }
+}
+
+impl fmt::Debug for Decompressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decompressor").finish_non_exhaustive()
+    }
+}
+
+/// The uncompressed bytes of a batch's records, as they are asked for.
 ///
 /// Where a read gives fewer bytes than were asked for, the records have ended, and were neither cut off nor
 /// damaged as far as their codec can tell.
-pub struct Decompressor<'a> {
+pub struct Pieces<'a> {
     compression: Compression,
     decoder: Box<dyn Decode + 'a>,
     limit: usize,
@@ -24,20 +116,7 @@ pub struct Decompressor<'a> {
     failed: Option<DecompressError>,
 }
 
-impl<'a> Decompressor<'a> {
-    /// Reads `records`, a batch's [payload], which become at most `limit` bytes.
-    ///
-    /// [payload]: crate::RecordBatch::payload
-    ///
-    /// # Errors
-    ///
-    /// [`DecompressError::FeatureOff`] where this build leaves the codec out, and
-    /// [`DecompressError::Failed`] where its library cannot get its memory.
-    pub fn new(compression: Compression, records: &'a [u8], limit: usize) -> Result<Self, DecompressError> {
-        let decoder = decoder(compression, records)?;
-        Ok(Self { compression, decoder, limit, size: 0, failed: None })
-    }
-
+impl Pieces<'_> {
     /// How many bytes have been handed out.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -51,7 +130,8 @@ impl<'a> Decompressor<'a> {
     ///
     /// [`DecompressError::TooLarge`] where more than the limit would come; [`DecompressError::CutOff`],
     /// [`DecompressError::Damaged`] and [`DecompressError::Trailing`] where the bytes are not what the codec
-    /// writes. What `piece` holds then means nothing, and every further read gives the same error.
+    /// writes; [`DecompressError::Failed`] where its library gets no memory. What `piece` holds then means
+    /// nothing, and every further read gives the same error.
     pub fn read(&mut self, piece: &mut [u8]) -> Result<usize, DecompressError> {
         match &self.failed {
             Some(error) => Err(error.clone()),
@@ -60,6 +140,18 @@ impl<'a> Decompressor<'a> {
                 self.failed = Some(error.clone());
                 error
             }),
+        }
+    }
+
+    fn append_to(mut self, out: &mut Vec<u8>, piece: usize) -> Result<usize, DecompressError> {
+        loop {
+            let end = out.len();
+            out.resize(end + piece, 0);
+            let count = self.read(&mut out[end..])?;
+            out.truncate(end + count);
+            if count < piece {
+                return Ok(self.size);
+            }
         }
     }
 
@@ -97,65 +189,20 @@ impl<'a> Decompressor<'a> {
             Fault::CutOff => DecompressError::CutOff { compression, size },
             Fault::Damaged(reason) => DecompressError::Damaged { compression, size, reason },
             Fault::Trailing(extra) => DecompressError::Trailing { compression, size, extra },
+            Fault::Failed(reason) => DecompressError::Failed { compression, reason },
         }
     }
 }
 
-impl fmt::Debug for Decompressor<'_> {
+impl fmt::Debug for Pieces<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { compression, limit, size, failed, .. } = self;
-        f.debug_struct("Decompressor")
+        f.debug_struct("Pieces")
             .field("compression", compression)
             .field("limit", limit)
             .field("size", size)
             .field("failed", failed)
             .finish_non_exhaustive()
-    }
-}
-
-/// Appends to `out` what `records`, a batch's [payload], become when they are decompressed: at most `limit`
-/// bytes. Gives back how many bytes those are.
-///
-/// `out` grows with what is really there. [`Records::new`] walks what was appended, with the header of the
-/// batch.
-///
-/// [payload]: crate::RecordBatch::payload
-/// [`Records::new`]: crate::Records::new
-///
-/// # Errors
-///
-/// Those of [`Decompressor::new`] and [`Decompressor::read`]. `out` is then as it was.
-pub fn decompress(
-    compression: Compression,
-    records: &[u8],
-    limit: usize,
-    out: &mut Vec<u8>,
-) -> Result<usize, DecompressError> {
-    let start = out.len();
-    let result = decompress_all(compression, records, limit, out);
-    if result.is_err() {
-        out.truncate(start);
-    }
-    result
-}
-
-fn decompress_all(
-    compression: Compression,
-    records: &[u8],
-    limit: usize,
-    out: &mut Vec<u8>,
-) -> Result<usize, DecompressError> {
-    let mut decompressor = Decompressor::new(compression, records, limit)?;
-    // Most batches become some four times as large, and one byte more than all finds the end.
-    let piece = records.len().saturating_mul(4).clamp(PIECE_MIN, PIECE_MAX).min(limit.saturating_add(1));
-    loop {
-        let end = out.len();
-        out.resize(end + piece, 0);
-        let count = decompressor.read(&mut out[end..])?;
-        out.truncate(end + count);
-        if count < piece {
-            return Ok(decompressor.size());
-        }
     }
 }
 
@@ -216,7 +263,7 @@ pub enum DecompressError {
         extra: usize,
     },
     /// The library failed, which it does only where it gets no memory.
-    #[error("{compression} could not start to decompress: {reason}")]
+    #[error("{compression} could not decompress the records: {reason}")]
     Failed {
         /// The codec.
         compression: Compression,
@@ -240,22 +287,8 @@ pub(super) enum Fault {
     Damaged(String),
     /// So many bytes are too many.
     Trailing(usize),
-}
-
-fn decoder<'a>(compression: Compression, records: &'a [u8]) -> Result<Box<dyn Decode + 'a>, DecompressError> {
-    match compression {
-        Compression::None => Ok(Box::new(Plain(records))),
-        #[cfg(feature = "gzip")]
-        Compression::Gzip => Ok(Box::new(super::gzip::Decoder::new(records))),
-        #[cfg(feature = "snappy")]
-        Compression::Snappy => Ok(Box::new(super::snappy::Decoder::new(records))),
-        #[cfg(feature = "lz4")]
-        Compression::Lz4 => Ok(Box::new(super::lz4::Decoder::new(records))),
-        #[cfg(feature = "zstd")]
-        Compression::Zstd => Ok(Box::new(super::zstd::Decoder::new(records)?)),
-        #[allow(unreachable_patterns, reason = "none is left where all features are on")]
-        compression => Err(DecompressError::FeatureOff { compression }),
-    }
+    /// The library failed for this reason.
+    Failed(&'static str),
 }
 
 /// No compression.

@@ -72,7 +72,7 @@ impl Encode for Encoder {
 pub(super) struct Decoder<'a> {
     input: &'a [u8],
     state: State,
-    block: Block,
+    block: Block<'a>,
 }
 
 enum State {
@@ -93,8 +93,8 @@ struct Frame {
 }
 
 impl<'a> Decoder<'a> {
-    pub(super) fn new(records: &'a [u8]) -> Self {
-        Self { input: records, state: State::Start, block: Block::default() }
+    pub(super) fn new(records: &'a [u8], block: &'a mut Vec<u8>) -> Self {
+        Self { input: records, state: State::Start, block: Block::new(block) }
     }
 }
 
@@ -156,7 +156,7 @@ impl Frame {
     }
 
     /// Reads the next block into `block`; false where the frame ended instead.
-    fn read_block(&mut self, input: &mut &[u8], room: usize, block: &mut Block) -> Result<bool, Fault> {
+    fn read_block(&mut self, input: &mut &[u8], room: usize, block: &mut Block<'_>) -> Result<bool, Fault> {
         let length = u32::from_le_bytes(take_array(input)?);
         if length == 0 {
             self.end(input)?;
@@ -209,7 +209,7 @@ impl Frame {
     }
 }
 
-fn store<'b>(written: &[u8], room: usize, block: &'b mut Block) -> Result<&'b [u8], Fault> {
+fn store<'b>(written: &[u8], room: usize, block: &'b mut Block<'_>) -> Result<&'b [u8], Fault> {
     if written.len() > room {
         return Err(Fault::TooLarge);
     }
@@ -224,7 +224,7 @@ fn decompress<'b>(
     block_size: usize,
     room: usize,
     window: &[u8],
-    block: &'b mut Block,
+    block: &'b mut Block<'_>,
 ) -> Result<&'b [u8], Fault> {
     let size_max = block_size.min(written.len().saturating_mul(EXPANSION_MAX));
     block.fill(size_max.min(room), |bytes| decompress_into_with_dict(written, bytes, window)).map_err(

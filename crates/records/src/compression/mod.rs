@@ -13,10 +13,11 @@
 //! exceeds the limit that the caller gave. Beside its pieces a decompressor holds at most one block of
 //! snappy or lz4, or the window of gzip or zstd, and never more than the limit and a constant, or than what
 //! the compressed bytes can really turn into: what a frame claims allocates nothing by itself. The time it
-//! takes is bounded by the compressed bytes and the limit likewise.
+//! takes is bounded by the compressed bytes and the limit likewise. Little of that memory is kept from one
+//! batch to the next, and only where the caller keeps the [`Decompressor`].
 //!
 //! Bytes after the last frame are an error. Kafka's Java client ignores them behind gzip and lz4, librdkafka
-//! refuses them behind lz4, and nobody writes them.
+//! refuses them behind lz4, and no client is known to write them.
 
 mod compressor;
 mod decompressor;
@@ -31,7 +32,7 @@ mod snappy;
 mod zstd;
 
 pub use compressor::{CompressError, Compressor};
-pub use decompressor::{DecompressError, Decompressor, decompress};
+pub use decompressor::{DecompressError, Decompressor, Pieces};
 pub use level::{Level, LevelError};
 
 use decompressor::Fault;
@@ -49,17 +50,26 @@ trait Decode: Send {
     fn decode(&mut self, piece: &mut [u8], room: usize) -> Result<usize, Fault>;
 }
 
+/// How much a [`Decompressor`] keeps from one batch to the next: so many bytes of a block, and so many of zstd,
+/// which is enough for the window of its usual levels.
+#[cfg(any(feature = "snappy", feature = "lz4", feature = "zstd"))]
+const KEPT_MAX: usize = 4 << 20;
+
 /// The last decompressed block of a codec that works in blocks, as it is handed out.
 #[cfg(any(feature = "snappy", feature = "lz4"))]
-#[derive(Default)]
-struct Block {
-    bytes: Vec<u8>,
+struct Block<'a> {
+    bytes: &'a mut Vec<u8>,
     given: usize,
     end: usize,
 }
 
 #[cfg(any(feature = "snappy", feature = "lz4"))]
-impl Block {
+impl<'a> Block<'a> {
+    /// No block yet; blocks will be in `bytes`, whatever is there.
+    fn new(bytes: &'a mut Vec<u8>) -> Self {
+        Self { bytes, given: 0, end: 0 }
+    }
+
     /// Replaces the block by what `decode` puts into `size` bytes at most; it gives back how many those are.
     fn fill<E>(
         &mut self,
@@ -80,6 +90,15 @@ impl Block {
         piece[..size].copy_from_slice(&self.bytes[self.given..self.given + size]);
         self.given += size;
         size
+    }
+}
+
+#[cfg(any(feature = "snappy", feature = "lz4"))]
+impl Drop for Block<'_> {
+    fn drop(&mut self) {
+        if self.bytes.capacity() > KEPT_MAX {
+            *self.bytes = Vec::new();
+        }
     }
 }
 

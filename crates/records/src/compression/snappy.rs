@@ -51,16 +51,16 @@ pub(super) struct Decoder<'a> {
     /// There never was anything, not even a frame's header.
     empty: bool,
     framed: bool,
-    block: Block,
+    block: Block<'a>,
 }
 
 impl<'a> Decoder<'a> {
-    pub(super) fn new(records: &'a [u8]) -> Self {
+    pub(super) fn new(records: &'a [u8], block: &'a mut Vec<u8>) -> Self {
         Self {
             input: records,
             empty: records.is_empty(),
             framed: records.starts_with(&MAGIC),
-            block: Block::default(),
+            block: Block::new(block),
         }
     }
 

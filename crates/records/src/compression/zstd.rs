@@ -6,12 +6,13 @@
 //! for valid frames, because nothing lies further back than the content began.
 
 use zstd_safe::{
-    CCtx, CParameter, DCtx, InBuffer, OutBuffer, compress_bound, get_error_name, get_frame_content_size,
+    CCtx, CParameter, DCtx, InBuffer, OutBuffer, ResetDirective, compress_bound, get_error_name,
+    get_frame_content_size,
 };
 
 use super::compressor::CompressError;
-use super::decompressor::{DecompressError, Fault};
-use super::{Decode, Encode, Level};
+use super::decompressor::Fault;
+use super::{Decode, Encode, KEPT_MAX, Level};
 use crate::batch::Compression;
 
 const MAGIC: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
@@ -52,8 +53,21 @@ impl Encode for Encoder {
     }
 }
 
+/// What a decoder leaves to the next one: making it takes as long as decompressing some KiB.
+#[derive(Default)]
+pub(super) struct Context(Option<DCtx<'static>>);
+
+impl Context {
+    fn get(&mut self) -> Result<&mut DCtx<'static>, Fault> {
+        if self.0.is_none() {
+            self.0 = DCtx::try_create();
+        }
+        self.0.as_mut().ok_or(Fault::Failed("there is no memory for its context"))
+    }
+}
+
 pub(super) struct Decoder<'a> {
-    context: DCtx<'static>,
+    context: &'a mut Context,
     /// What the context has not seen.
     input: &'a [u8],
     state: State,
@@ -69,12 +83,10 @@ enum State {
 }
 
 impl<'a> Decoder<'a> {
-    pub(super) fn new(records: &'a [u8]) -> Result<Self, DecompressError> {
-        let context = DCtx::try_create().ok_or(DecompressError::Failed {
-            compression: Compression::Zstd,
-            reason: "there is no memory for its context",
-        })?;
-        Ok(Self { context, input: records, state: State::Start, content_left: None })
+    pub(super) fn new(records: &'a [u8], context: &'a mut Context) -> Self {
+        // The decoder before may have stopped anywhere.
+        context.0.take_if(|context| context.reset(ResetDirective::SessionOnly).is_err());
+        Self { context, input: records, state: State::Start, content_left: None }
     }
 
     /// Reads the head of the next frame.
@@ -121,6 +133,7 @@ impl<'a> Decoder<'a> {
         let mut input = InBuffer::around(input);
         let left = self
             .context
+            .get()?
             .decompress_stream(&mut output, &mut input)
             .map_err(|code| Fault::Damaged(get_error_name(code).to_owned()))?;
         let produced = output.pos();
@@ -143,6 +156,12 @@ impl<'a> Decoder<'a> {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Decoder<'_> {
+    fn drop(&mut self) {
+        self.context.0.take_if(|context| context.sizeof() > KEPT_MAX);
     }
 }
 
@@ -208,22 +227,26 @@ mod tests {
         let half: Vec<u8> = (0..150_000_u32).map(|at| (at.wrapping_mul(at) >> 7) as u8).collect();
         let content = [&half[..], &half].concat();
         let frame = frame_with_largest_window(&content);
-        let mut decoder = Decoder::new(&frame).unwrap();
-        assert!(decode_all(&mut decoder, content.len()).unwrap() == content);
-        assert!(decoder.context.sizeof() < 1 << 20, "{} bytes", decoder.context.sizeof());
+        let mut context = Context::default();
+        assert!(decode_all(&mut Decoder::new(&frame, &mut context), content.len()).unwrap() == content);
+        let size = context.get().unwrap().sizeof();
+        assert!(size < 1 << 20, "{size} bytes");
     }
 
-    /// Without the lowering, this is what a few bytes take.
+    /// Without the lowering, this is what a few bytes take. It is not kept.
     #[test]
     fn a_window_is_allocated_as_the_limit_allows() {
         let frame = frame_with_largest_window(b"hello");
         for (limit, least, most) in
             [(5, 0, 1 << 20), (1 << 24, 1 << 24, 1 << 26), (1 << 27, 1 << 27, 1 << 28)]
         {
-            let mut decoder = Decoder::new(&frame).unwrap();
+            let mut context = Context::default();
+            let mut decoder = Decoder::new(&frame, &mut context);
             assert_eq!(decode_all(&mut decoder, limit).unwrap(), b"hello");
-            let size = decoder.context.sizeof();
+            let size = decoder.context.get().unwrap().sizeof();
             assert!((least..most).contains(&size), "limit {limit}: {size} bytes");
+            drop(decoder);
+            assert_eq!(context.0.is_some(), size <= KEPT_MAX, "limit {limit}: {size} bytes");
         }
     }
 }

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use kafka_protocol::records as theirs;
 use ottla_records::batch::HEADER_SIZE;
 use ottla_records::{
-    BatchBuilder, BatchHeader, BuildError, CompressError, Compression, Compressor, Level, LevelError, Offset,
-    ProduceLimits, RecordBatch, Records, check_produced, decompress,
+    BatchBuilder, BatchHeader, BuildError, CompressError, Compression, Compressor, Decompressor, Level,
+    LevelError, Offset, ProduceLimits, RecordBatch, Records, check_produced,
 };
 use proptest::prelude::*;
 
@@ -27,7 +27,9 @@ fn codec() -> impl Strategy<Value = Compression> {
 fn read(batch: &RecordBatch) -> Vec<(i64, OwnedRecord)> {
     batch.check_crc().unwrap();
     let mut bytes = Vec::new();
-    decompress(batch.header().compression().unwrap(), batch.payload(), LIMIT, &mut bytes).unwrap();
+    Decompressor::new()
+        .decompress(batch.header().compression().unwrap(), batch.payload(), LIMIT, &mut bytes)
+        .unwrap();
     let records = Records::new(batch.header(), &bytes).unwrap();
     records.map(|record| record.map(|record| (record.offset.0, owned(&record))).unwrap()).collect()
 }
@@ -82,7 +84,7 @@ fn what_we_write_begins_as_what_apache_kafka_writes() {
     ] {
         let theirs = fixture(name);
         let mut plain = Vec::new();
-        decompress(codec, theirs.payload(), LIMIT, &mut plain).unwrap();
+        Decompressor::new().decompress(codec, theirs.payload(), LIMIT, &mut plain).unwrap();
         let ours = Compressor::new(codec).unwrap().compress(theirs.header(), &plain).unwrap();
         let ours = RecordBatch::parse(ours).unwrap();
         assert_eq!(ours.payload()[..same], theirs.payload()[..same], "{name}");
@@ -113,7 +115,7 @@ fn no_records_are_compressed_and_read_again() {
         let batch = RecordBatch::parse(batch).unwrap();
         assert!(!batch.payload().is_empty(), "{codec}");
         let mut out = b"before".to_vec();
-        assert_eq!(decompress(codec, batch.payload(), 0, &mut out), Ok(0), "{codec}");
+        assert_eq!(Decompressor::new().decompress(codec, batch.payload(), 0, &mut out), Ok(0), "{codec}");
         assert_eq!(out, b"before");
     }
 }
@@ -161,7 +163,7 @@ fn a_level_is_one_of_its_codec() {
 fn each_level_is_read_again() {
     let batch = fixture("zstd-2000");
     let mut plain = Vec::new();
-    decompress(Compression::Zstd, batch.payload(), LIMIT, &mut plain).unwrap();
+    Decompressor::new().decompress(Compression::Zstd, batch.payload(), LIMIT, &mut plain).unwrap();
     let zstd = [-131_072, -7, 0, 1, 3, 12, 19, 22].map(|number| (Compression::Zstd, number));
     let gzip = [-1, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|number| (Compression::Gzip, number));
     let lz4 = [1, 17].map(|number| (Compression::Lz4, number));

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use ottla_records::batch::HEADER_SIZE;
-use ottla_records::{BatchHeader, Compression, Compressor, DecompressError, Decompressor, decompress};
+use ottla_records::{BatchHeader, Compression, Compressor, DecompressError, Decompressor};
 use proptest::prelude::*;
 
 use crate::allocations::peak_bytes;
@@ -25,7 +25,7 @@ pub fn text(size: usize) -> Vec<u8> {
 
 fn whole(codec: Compression, bytes: &[u8]) -> Result<Vec<u8>, DecompressError> {
     let mut out = Vec::new();
-    decompress(codec, bytes, LIMIT, &mut out).map(|_| out)
+    Decompressor::new().decompress(codec, bytes, LIMIT, &mut out).map(|_| out)
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn what_readers_of_a_codec_take_together_is_read() {
     }
 }
 
-/// As sarama wrote it before it knew of xerial's framing.
+/// As clients write it that do not know of xerial's framing.
 #[test]
 fn snappy_without_framing_is_read() {
     let mut block = vec![10, 9 << 2];
@@ -197,7 +197,8 @@ fn bombs_stop_at_the_limit() {
         let bomb = compressed(codec, &plain);
         assert!(bomb.len() < plain.len() / 20, "{codec}: {} bytes", bomb.len());
         let mut out = Vec::new();
-        let (result, allocated) = peak_bytes(|| decompress(codec, &bomb, limit, &mut out));
+        let (result, allocated) =
+            peak_bytes(|| Decompressor::new().decompress(codec, &bomb, limit, &mut out));
         let error = result.unwrap_err();
         let DecompressError::TooLarge { limit: told, size, .. } = error else { panic!("{error}") };
         assert!(told == limit && size <= limit);
@@ -237,7 +238,8 @@ fn claims_allocate_nothing() {
         ("a long skipped frame", Compression::Zstd, vec![0x50, 0x2a, 0x4d, 0x18, 0xff, 0xff, 0xff, 0xff]),
     ] {
         let mut out = Vec::new();
-        let (result, allocated) = peak_bytes(|| decompress(codec, &bytes, LIMIT, &mut out));
+        let (result, allocated) =
+            peak_bytes(|| Decompressor::new().decompress(codec, &bytes, LIMIT, &mut out));
         assert!(result.is_err(), "{codec}, {name}");
         assert!(allocated < 8 << 10, "{codec}, {name}: {allocated} bytes allocated");
         check_decompress(codec, &bytes, 1);
@@ -270,12 +272,36 @@ fn pieces_come_one_by_one() {
     let plain = text(10_000);
     for codec in CODECS {
         let bytes = compressed(codec, &plain);
-        let mut decompressor = Decompressor::new(codec, &bytes, LIMIT).unwrap();
+        let mut decompressor = Decompressor::new();
+        let mut pieces = decompressor.pieces(codec, &bytes, LIMIT).unwrap();
         let mut piece = [0; 4096];
         for (start, count) in [(0, 4096), (4096, 4096), (8192, 1808), (10_000, 0)] {
-            assert_eq!(decompressor.size(), start);
-            assert_eq!(decompressor.read(&mut piece), Ok(count));
+            assert_eq!(pieces.size(), start);
+            assert_eq!(pieces.read(&mut piece), Ok(count));
             assert_eq!(piece[..count], plain[start..start + count]);
+        }
+    }
+}
+
+/// Whatever was read before, and however far.
+#[test]
+fn a_decompressor_is_kept() {
+    let plain = text(100_000);
+    let mut decompressor = Decompressor::new();
+    for before in CODECS {
+        for codec in CODECS {
+            let bytes = compressed(before, &plain);
+            assert_eq!(decompressor.pieces(before, &bytes, LIMIT).unwrap().read(&mut [0; 10]), Ok(10));
+            let mut pieces = decompressor.pieces(before, &bytes, LIMIT).unwrap();
+            assert_eq!(pieces.read(&mut [0; 10]), Ok(10));
+            std::mem::forget(pieces);
+            let mut out = Vec::new();
+            assert!(decompressor.decompress(before, &bytes[..bytes.len() / 2], LIMIT, &mut out).is_err());
+            assert_eq!(
+                decompressor.decompress(codec, &compressed(codec, &plain), LIMIT, &mut out),
+                Ok(plain.len())
+            );
+            assert!(out == plain, "{codec} after {before}");
         }
     }
 }
