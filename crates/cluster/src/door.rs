@@ -7,6 +7,7 @@ use std::{
     future::Future,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -18,6 +19,9 @@ use tokio::{
 
 /// How many connections the system may accept before we do: as many are accepted while a broker is frozen.
 const BACKLOG: u32 = 1024;
+
+/// How long nothing is accepted after the system could not.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(5);
 
 /// The port.
 #[derive(Debug)]
@@ -119,7 +123,7 @@ async fn accept<F>(
                     tokio::spawn(serve(stream));
                 }
                 // The peer has gone, or there are no file descriptors left: others may still get in.
-                Err(_) => tokio::task::yield_now().await,
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
         }
     }

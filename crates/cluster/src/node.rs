@@ -133,15 +133,15 @@ impl Connection {
     }
 
     async fn write(&mut self, mut bytes: Bytes) -> io::Result<()> {
+        // Whoever has received them finds them counted.
+        self.count(|counts| counts.bytes_sent += bytes.len() as u64);
         while !bytes.is_empty() {
             until(&mut self.frozen, false).await;
             tokio::select! {
                 biased;
                 () = until(&mut self.frozen, true) => {}
                 written = self.stream.write(&bytes) => {
-                    let written = written?;
-                    bytes.advance(written);
-                    self.count(|counts| counts.bytes_sent += written as u64);
+                    bytes.advance(written?);
                 }
             }
         }

@@ -370,8 +370,9 @@ async fn write(flow: &Flow, to: &mut WriteHalf<'_>, mut bytes: Vec<u8>, offset: 
         if let Some(byte) = at.and_then(|at| piece.get_mut(at)) {
             *byte = !*byte;
         }
-        to.write_all(piece).await?;
+        // Whoever has received them finds them counted.
         flow.bytes.fetch_add(len as u64, Ordering::Relaxed);
+        to.write_all(piece).await?;
         written += len;
         *offset += len as u64;
         match mode.bytes_per_second {

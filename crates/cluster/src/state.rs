@@ -18,7 +18,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest name of a topic, in characters.
 const TOPIC_NAME_LEN_MAX: usize = 249;
 /// How many partitions a cluster has at most.
-const PARTITIONS_MAX: usize = 100_000;
+pub(crate) const PARTITIONS_MAX: usize = 10_000;
 
 /// The state, and how to hear of its changes.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ pub struct Counts {
     pub requests: BTreeMap<ApiKey, u64>,
     /// How many bytes came.
     pub bytes_received: u64,
-    /// How many bytes were sent.
+    /// How many bytes were sent, or were about to be when a connection ended.
     pub bytes_sent: u64,
 }
 

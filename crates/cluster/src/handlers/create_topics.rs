@@ -19,6 +19,10 @@ use crate::{
     versions::KafkaVersion,
 };
 
+/// How many topics a request creates at most: their settings are far longer than what asks for them.
+const TOPICS_MAX: usize = 1000;
+const TOO_MANY: &str = "a request creates at most 1000 topics here: send several requests";
+
 pub(super) fn asked(request: &CreateTopicsRequest, _: &State) -> Vec<Asked> {
     request.topics.iter().map(|topic| Asked { topic: topic.name.to_string(), partition: None }).collect()
 }
@@ -32,11 +36,13 @@ pub(super) fn handle(
     for topic in &request.topics {
         *times.entry(topic.name.clone()).or_default() += 1;
     }
+    let too_many = times.len() > TOPICS_MAX;
     let mut topics = Vec::with_capacity(times.len());
     for topic in &request.topics {
         // A name that is there several times is answered at the first.
         let created = match times.remove(&topic.name) {
             None => continue,
+            _ if too_many => Err(Refusal::new(ErrorCode::POLICY_VIOLATION, TOO_MANY)),
             Some(1) => create(state, call, topic, request.validate_only),
             Some(_) => Err(Refusal::new(ErrorCode::INVALID_REQUEST, "the topic is named more than once")),
         };

@@ -1,6 +1,8 @@
 //! DescribeConfigs (32), versions 1 to 4: the settings of topics (2), and of brokers (4) those few that a cluster for
 //! tests has. Other resources answer INVALID_REQUEST.
 
+use std::collections::HashSet;
+
 use ottla_protocol::{
     ErrorCode, Str,
     messages::describe_configs::{
@@ -52,7 +54,12 @@ pub(super) fn handle(
         }
         result
     };
-    let results = request.resources.iter().map(describe).collect();
+    // Each is answered once, however often it is named: an answer is far longer than what asks for it.
+    let mut named = HashSet::new();
+    let first = |resource: &&DescribeConfigsResource| {
+        named.insert((resource.resource_type, resource.resource_name.clone()))
+    };
+    let results = request.resources.iter().filter(first).map(describe).collect();
     Done::Answer(DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() })
 }
 

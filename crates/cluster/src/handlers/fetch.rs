@@ -26,6 +26,9 @@ const BY_ID_FROM: i16 = 13;
 /// The first version that names the leader in errors.
 const LEADER_FROM: i16 = 16;
 
+/// How many bytes of records an answer has at most, whatever the client allows, as Kafka's `fetch.max.bytes`.
+const BYTES_MAX: usize = 55 * 1024 * 1024;
+
 /// What was read of a partition.
 struct Got {
     data: PartitionData,
@@ -127,7 +130,7 @@ fn name(state: &State, key: &TopicKey) -> Option<String> {
 }
 
 fn read(state: &mut State, call: &Call, request: &FetchRequest, fetching: &Fetching) -> Vec<Got> {
-    let mut room = usize::try_from(request.max_bytes).unwrap_or(0);
+    let mut room = usize::try_from(request.max_bytes).unwrap_or(0).min(BYTES_MAX);
     let mut first_whole = true;
     let read = |wanted: &Wanted| {
         let got = read_one(state, call, wanted, room, first_whole);

@@ -1,6 +1,8 @@
 //! Metadata (3), versions 0 to 13: the nodes that are alive, and topics with their leaders. Topics may be asked for by
 //! id from version 12 on. A topic that is created by this call is there with the next one, as in Kafka.
 
+use std::collections::HashSet;
+
 use ottla_protocol::{
     ErrorCode, Str,
     messages::metadata::{
@@ -36,8 +38,11 @@ pub(super) fn handle(state: &mut State, call: &Call, request: MetadataRequest) -
             names.iter().map(|name| describe(state, call, name)).collect()
         }
         Some(topics) => {
-            let answer = |asked| topic(state, call, asked, request.allow_auto_topic_creation);
-            topics.into_iter().map(answer).collect()
+            // Each is answered once, however often it is named: an answer is far longer than what asks for it.
+            let mut named = HashSet::new();
+            let topics =
+                topics.into_iter().filter(|asked| named.insert((asked.name.clone(), asked.topic_id)));
+            topics.map(|asked| topic(state, call, asked, request.allow_auto_topic_creation)).collect()
         }
     };
     let broker = |node: &crate::state::Node| MetadataResponseBroker {

@@ -158,8 +158,13 @@ fn append(
     }
     let live: Vec<i32> = state.live_nodes().map(|node| node.id).collect();
     let led = state.led(call.node, topic, data.index, -1);
-    let (partition, configs) =
-        led.map_err(|code| Refusal::new(code, "the partition is not led by this broker"))?;
+    let (partition, configs) = led.map_err(|code| {
+        let why = match code {
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => "there is no such partition",
+            _ => "another broker leads the partition, or none does",
+        };
+        Refusal::new(code, why)
+    })?;
     let in_sync = partition.replicas.iter().filter(|id| live.contains(id)).count();
     let wanted: usize = settings::value(configs, settings::MIN_INSYNC_REPLICAS).parse().unwrap_or(1);
     if acks == -1 && in_sync < wanted {
