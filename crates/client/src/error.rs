@@ -104,7 +104,6 @@ impl Error {
         Self { inner: Arc::new(Inner { kind, written: None, what: what.into(), source }) }
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "what sends records is not there yet"))]
     /// The failure of a record, with what is known of its fate; this error is the cause.
     pub(crate) fn of_record(self, written: Written, what: impl Into<Box<str>>) -> Self {
         let (kind, what) = (self.kind(), what.into());

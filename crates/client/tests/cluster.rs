@@ -9,6 +9,10 @@ use std::{
 use ottla_client::{ErrorKind, Kafka, admin::NewTopic};
 use ottla_testing_internal::TestBroker;
 
+mod support;
+
+use support::block_on;
+
 fn client(addresses: &[SocketAddr]) -> Kafka {
     Kafka::builder(addresses.iter().map(SocketAddr::to_string)).build().unwrap()
 }
@@ -135,28 +139,5 @@ fn a_client_works_without_a_runtime_and_ends_its_thread() {
     drop(kafka);
     while threads() > 0 {
         thread::yield_now();
-    }
-}
-
-/// Runs a future on this thread, without any runtime.
-fn block_on<F: Future>(future: F) -> F::Output {
-    use std::{
-        sync::Arc,
-        task::{Context, Poll, Wake, Waker},
-        thread::Thread,
-    };
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = std::pin::pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(done) => return done,
-            Poll::Pending => thread::park(),
-        }
     }
 }

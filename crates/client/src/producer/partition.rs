@@ -235,7 +235,7 @@ impl Drop for Partition {
 
 #[cfg(test)]
 mod tests {
-    use ottla_records::{ProducerEpoch, ProducerId};
+    use ottla_records::{ProducerEpoch, ProducerId, Records};
     use parking_lot::Mutex;
 
     use super::*;
@@ -293,6 +293,9 @@ mod tests {
         let sending = world.send().unwrap();
         assert_eq!((sending.header.record_count, sending.header.base_sequence), (2, Sequence(0)));
         assert_eq!((sending.header.producer_id, sending.header.producer_epoch), (ME.id, ME.epoch));
+        let records = Records::new(&sending.header, &sending.records).unwrap();
+        let values: Vec<_> = records.map(|record| record.unwrap().value.unwrap()).collect();
+        assert_eq!(values, [b"1", b"2"]);
         assert_eq!(world.partition.written(sending.batch, Some(40)), world.bytes);
         assert_eq!(first.try_get().unwrap().unwrap().offset, Some(40));
         assert_eq!(second.try_get().unwrap().unwrap().offset, Some(41));

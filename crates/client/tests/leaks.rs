@@ -1,0 +1,54 @@
+//! Many clients, made and dropped in every state: nothing of them stays.
+
+use std::{fs, net::TcpListener, thread, time::Duration};
+
+use ottla_client::Kafka;
+use ottla_testing::{Broker, Proxy};
+
+mod support;
+
+use support::block_on;
+
+/// Clients of each kind.
+const CLIENTS: usize = 100;
+
+fn entries(dir: &str) -> usize {
+    fs::read_dir(dir).unwrap().count()
+}
+
+#[test]
+fn nothing_of_a_client_that_is_dropped_stays() {
+    let broker = Broker::start();
+    let proxy = Proxy::to(broker.address(1));
+    proxy.swallow(true);
+    let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let one_of_each = || {
+        // Not used, connected, refused, and dropped while it connects to somebody who never answers.
+        drop(Kafka::builder([refused.to_string()]).build().unwrap());
+        block_on(Kafka::builder([broker.bootstrap_servers()]).connect()).unwrap();
+        let hurried = Kafka::builder([refused.to_string()]).call_timeout(Duration::from_millis(1));
+        block_on(hurried.connect()).unwrap_err();
+        let silent = Kafka::builder([proxy.address().to_string()]).call_timeout(Duration::from_millis(1));
+        block_on(silent.connect()).unwrap_err();
+    };
+    let settled = |wanted: (usize, usize)| {
+        for _ in 0..1000 {
+            let now = (entries("/proc/self/task"), entries("/proc/self/fd"));
+            if now <= wanted {
+                return;
+            }
+            thread::park_timeout(Duration::from_millis(10));
+        }
+        panic!(
+            "{} threads and {} descriptors, {wanted:?} before",
+            entries("/proc/self/task"),
+            entries("/proc/self/fd")
+        );
+    };
+    one_of_each();
+    thread::park_timeout(Duration::from_millis(200));
+    let before = (entries("/proc/self/task"), entries("/proc/self/fd"));
+    (0..CLIENTS).for_each(|_| one_of_each());
+    settled(before);
+    assert!(broker.counts().connections_open <= 1, "{:?}", broker.counts());
+}

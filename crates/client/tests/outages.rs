@@ -1,0 +1,107 @@
+//! Calls while nodes of a cluster die, hang and come back.
+
+use std::{thread, time::Duration};
+
+use ottla_client::{ErrorKind, Kafka, KafkaBuilder, admin::NewTopic};
+use ottla_testing::{Action, ApiKey, Cluster, ErrorCode, Filter, KafkaVersion};
+
+mod support;
+
+use support::block_on;
+
+const NODES: i32 = 3;
+
+fn cluster() -> Cluster {
+    Cluster::builder().nodes(NODES as u16).start()
+}
+
+fn client(cluster: &Cluster) -> KafkaBuilder {
+    Kafka::builder(cluster.bootstrap_servers().split(','))
+}
+
+fn create(kafka: &Kafka, topic: &str) {
+    let topic = NewTopic::new(topic).partitions(1).replication_factor(1);
+    let created = block_on(kafka.admin().create_topics([topic])).unwrap();
+    assert!(created[0].1.is_ok(), "{created:?}");
+}
+
+#[test]
+fn a_call_goes_on_when_a_node_comes_back() {
+    let cluster = cluster();
+    let kafka = client(&cluster).build().unwrap();
+    create(&kafka, "before");
+    (1..=NODES).for_each(|node| cluster.kill(node));
+    let calling = {
+        let kafka = kafka.clone();
+        thread::spawn(move || create(&kafka, "after"))
+    };
+    (1..=NODES).for_each(|node| cluster.revive(node));
+    calling.join().unwrap();
+}
+
+#[test]
+fn a_node_that_hangs_is_left_and_another_is_asked() {
+    let cluster = cluster();
+    let kafka = client(&cluster).request_timeout(Duration::from_millis(200)).build().unwrap();
+    create(&kafka, "before");
+    for node in 1..=NODES {
+        cluster.freeze(node);
+        block_on(kafka.admin().describe_cluster()).unwrap();
+        cluster.thaw(node);
+    }
+}
+
+#[test]
+fn connections_stay_few_whatever_happens() {
+    let cluster = cluster();
+    let kafka = client(&cluster).call_timeout(Duration::from_millis(300)).build().unwrap();
+    block_on(kafka.connect()).unwrap();
+    for _ in 0..5 {
+        (1..=NODES).for_each(|node| cluster.kill(node));
+        let error = block_on(kafka.admin().list_topics()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        (1..=NODES).for_each(|node| cluster.revive(node));
+        block_on(kafka.admin().list_topics()).unwrap();
+        assert!(cluster.counts().connections_open <= NODES as u64, "{:?}", cluster.counts());
+    }
+}
+
+#[test]
+fn an_answer_that_is_lost_is_asked_for_again() {
+    let cluster = cluster();
+    let kafka = client(&cluster).build().unwrap();
+    for action in [Action::LoseRequest, Action::LoseAnswer, Action::Fail(ErrorCode::NOT_CONTROLLER)] {
+        let hook = cluster.on_request(Filter::api(ApiKey::DELETE_TOPICS).times(1), action.clone());
+        create(&kafka, "orders");
+        let deleted = block_on(kafka.admin().delete_topics(["orders"])).unwrap();
+        // Where the work was done and the answer lost, the topic is gone when it is asked for again.
+        let is_gone = matches!(action, Action::LoseAnswer);
+        assert_eq!(deleted[0].1.is_err(), is_gone, "{action:?}: {deleted:?}");
+        assert_eq!(hook.hits(), 1);
+    }
+}
+
+#[test]
+fn old_brokers_are_spoken_to_in_their_versions() {
+    for version in [KafkaVersion::V2_1, KafkaVersion::V2_4, KafkaVersion::V2_8, KafkaVersion::V3_9] {
+        let cluster = Cluster::builder().nodes(1).version(version).start();
+        let kafka = client(&cluster).build().unwrap();
+        create(&kafka, "orders");
+        let described = block_on(kafka.admin().describe_topics(["orders"])).unwrap();
+        let topic = described[0].1.as_ref().unwrap();
+        assert_eq!(
+            (topic.partitions.len(), topic.id.is_some()),
+            (1, version >= KafkaVersion::V2_8),
+            "{version:?}"
+        );
+        let defaults = block_on(kafka.admin().create_topics([NewTopic::new("events")]));
+        if version < KafkaVersion::V2_4 {
+            let error = defaults.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
+            assert!(error.to_string().contains("CreateTopics"), "{error}");
+        } else {
+            assert!(defaults.unwrap()[0].1.is_ok());
+        }
+        assert!(block_on(kafka.admin().delete_topics(["orders"])).unwrap()[0].1.is_ok());
+    }
+}
