@@ -73,7 +73,7 @@ impl Kafka {
     /// # Errors
     /// `Timeout`: no broker answered within [`KafkaBuilder::call_timeout`]; the cause tells of the last attempt.
     pub async fn connect(&self) -> Result<(), Error> {
-        self.metadata()?.cluster(self.deadline()).await.map(drop)
+        self.cluster(&[], self.deadline()).await.map(drop)
     }
 
     /// Topics, and what else can be changed in the cluster.
@@ -106,7 +106,7 @@ impl Kafka {
 
     /// What is known of the cluster from now on.
     pub(crate) async fn refresh(&self, deadline: Instant) -> Result<Arc<Cluster>, Error> {
-        self.metadata()?.refresh(deadline, 0).await
+        self.metadata()?.refresh(&[], deadline, 0).await
     }
 
     /// Sends a request to a broker and returns its answer, trying again until the deadline where that may help: the broker
@@ -138,32 +138,69 @@ impl Kafka {
         deadline: Instant,
         judge: impl Fn(&R::Response) -> Result<(), Error>,
     ) -> Result<R::Response, Error> {
-        let running = self.running()?;
-        let mut cluster = running.metadata.cluster(deadline).await?;
+        let mut cluster = self.metadata()?.cluster(&[], deadline).await?;
         let mut failures = 0;
         loop {
             let attempt = async {
-                let peer = whom.find(&cluster)?;
-                let connection = running.pool.connection(&peer, Purpose::Calls, Instant::now())?;
-                let answer = connection
-                    .call(least, &request, ANSWER_MAX, deadline)
-                    .await
-                    .map_err(|failure| failure.error)?;
+                let answer = self.ask(whom.find(&cluster, failures)?, least, &request, deadline).await?;
                 judge(&answer).map(|()| answer)
             };
             match attempt.await {
                 // Which waits for as long as makes sense, and finds out whom to ask instead.
                 Err(error) if error.kind() == ErrorKind::Retriable => {
                     failures += 1;
-                    let refreshed = running.metadata.refresh(deadline, failures).await;
-                    cluster = refreshed.map_err(|late| match late.kind() {
-                        ErrorKind::Timeout => Error::because(ErrorKind::Timeout, late.to_string(), error),
-                        _ => late,
-                    })?;
+                    cluster = self.again(&[], deadline, failures, error).await?;
                 }
                 done => return done,
             }
         }
+    }
+
+    /// Sends a request to a broker once.
+    ///
+    /// # Errors
+    /// The broker cannot be reached, does not answer in time, or is too old.
+    pub(crate) async fn ask<R: Request>(
+        &self,
+        broker: i32,
+        least: i16,
+        request: impl Fn(i16) -> R,
+        deadline: Instant,
+    ) -> Result<R::Response, Error> {
+        let connection =
+            self.running()?.pool.connection(&Peer::Broker(broker), Purpose::Calls, Instant::now())?;
+        let answer = connection.call(least, request, ANSWER_MAX, deadline).await;
+        answer.map_err(|failure| failure.error)
+    }
+
+    /// What is known of the cluster and these topics, to begin with.
+    ///
+    /// # Errors
+    /// No broker answers until the deadline.
+    pub(crate) async fn cluster(
+        &self,
+        topics: &[Arc<str>],
+        deadline: Instant,
+    ) -> Result<Arc<Cluster>, Error> {
+        self.metadata()?.cluster(topics, deadline).await
+    }
+
+    /// The same after a call has failed so often in a row, at last with `error`: after a backoff.
+    ///
+    /// # Errors
+    /// No broker answers until the deadline, or it has passed: `Timeout`, with `error` as its cause.
+    pub(crate) async fn again(
+        &self,
+        topics: &[Arc<str>],
+        deadline: Instant,
+        failures: u32,
+        error: Error,
+    ) -> Result<Arc<Cluster>, Error> {
+        let refreshed = self.metadata()?.refresh(topics, deadline, failures).await;
+        refreshed.map_err(|late| match late.kind() {
+            ErrorKind::Timeout => Error::because(ErrorKind::Timeout, late.to_string(), error),
+            _ => late,
+        })
     }
 }
 
@@ -177,13 +214,16 @@ pub(crate) enum Whom {
 }
 
 impl Whom {
-    fn find(self, cluster: &Cluster) -> Result<Peer, Error> {
+    /// The broker to ask, another one after each failure where any will do.
+    fn find(self, cluster: &Cluster, failures: u32) -> Result<i32, Error> {
         let found = match self {
-            Self::Any => cluster.brokers.keys().next().copied(),
+            Self::Any => {
+                cluster.brokers.keys().cycle().nth(failures as usize % cluster.brokers.len().max(1)).copied()
+            }
             Self::Controller => cluster.controller,
         };
         let nobody = || Error::new(ErrorKind::Retriable, "the cluster has no controller at the moment");
-        found.map(Peer::Broker).ok_or_else(nobody)
+        found.ok_or_else(nobody)
     }
 }
 

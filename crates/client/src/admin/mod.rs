@@ -1,9 +1,11 @@
 //! [`Admin`]: topics, and what else can be looked at and changed in a cluster.
 
 mod describe;
+mod offsets;
 mod topics;
 
 pub use describe::{BrokerDescription, ClusterDescription, PartitionDescription, TopicDescription};
+pub use offsets::{ListedOffset, OffsetSpec};
 pub use topics::{NewTopic, TopicListing};
 
 use ottla_protocol::ErrorCode;

@@ -2,7 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `cluster` | a snapshot: brokers, and which of them is the controller |
+//! | `cluster` | a snapshot: brokers, which of them is the controller, and who leads the topics in use |
 //! | `task` | the task that asks for snapshots |
 
 pub(crate) mod cluster;

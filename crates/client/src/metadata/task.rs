@@ -4,10 +4,10 @@
 //! anew (KIP-899). Who is silent for a moment is not waited for alone: the next is asked beside. After a round in which
 //! nobody answered comes a backoff.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use ottla_protocol::messages::metadata::{MetadataRequest, MetadataResponse};
+use ottla_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot, watch},
@@ -36,6 +36,8 @@ const ANSWER_MAX: usize = 16 << 20;
 
 /// Somebody who waits for a snapshot.
 struct Wish {
+    /// The topics that are to be in it.
+    topics: Vec<Arc<str>>,
     deadline: Instant,
     /// How often in a row what it is for has failed.
     failures: u32,
@@ -62,6 +64,7 @@ impl Metadata {
         let (wishes, taken) = mpsc::unbounded_channel();
         let (tell, found) = watch::channel(None);
         let task = Task {
+            wanted: HashMap::new(),
             pool,
             config,
             seeds,
@@ -76,32 +79,43 @@ impl Metadata {
         Self { wishes, found }
     }
 
-    /// The newest snapshot, or the first one.
+    /// The newest snapshot that has these topics.
     ///
     /// # Errors
     /// As [`Metadata::refresh`].
-    pub(crate) async fn cluster(&self, deadline: Instant) -> Result<Arc<Cluster>, Error> {
+    pub(crate) async fn cluster(
+        &self,
+        topics: &[Arc<str>],
+        deadline: Instant,
+    ) -> Result<Arc<Cluster>, Error> {
         let found = self.found.borrow().clone();
         match found {
-            Some(cluster) => Ok(cluster),
-            None => self.refresh(deadline, 0).await,
+            Some(cluster) if topics.iter().all(|topic| cluster.topics.contains_key(topic)) => Ok(cluster),
+            _ => self.refresh(topics, deadline, 0).await,
         }
     }
 
-    /// A snapshot that is asked for after this call; after a backoff, where what it is for has failed so often in a row.
+    /// A snapshot with these topics that is asked for after this call; after a backoff, where what it is for has failed so often in a row.
     ///
     /// # Errors
     /// `Timeout`: nobody answered until the deadline; the cause tells of the last attempt.
-    pub(crate) async fn refresh(&self, deadline: Instant, failures: u32) -> Result<Arc<Cluster>, Error> {
+    pub(crate) async fn refresh(
+        &self,
+        topics: &[Arc<str>],
+        deadline: Instant,
+        failures: u32,
+    ) -> Result<Arc<Cluster>, Error> {
         let (answer, answered) = oneshot::channel();
         let closed = || Error::new(ErrorKind::Closed, "the client was closed");
-        let wish = Wish { deadline, failures, not_before: Instant::now(), answer };
+        let wish = Wish { topics: topics.to_vec(), deadline, failures, not_before: Instant::now(), answer };
         self.wishes.send(wish).map_err(|_| closed())?;
         answered.await.unwrap_or_else(|_| Err(closed()))
     }
 }
 
 struct Task {
+    /// The topics in use, and when they were last wished for.
+    wanted: HashMap<Arc<str>, Instant>,
     pool: Arc<Pool>,
     config: Arc<ClientConfig>,
     seeds: Vec<Address>,
@@ -119,6 +133,8 @@ impl Task {
     async fn run(mut self) {
         while self.something_is_wished().await {
             let (began, peers) = (Instant::now(), self.peers());
+            let unused = self.config.metadata_max_age;
+            self.wanted.retain(|_, wished| began.saturating_duration_since(*wished) < unused);
             let deadline = self.waiting.iter().map(|wish| wish.deadline).min().unwrap_or(began);
             match self.round(peers, deadline).await {
                 Ok(cluster) => self.found(cluster, began),
@@ -151,6 +167,7 @@ impl Task {
     }
 
     fn take(&mut self, mut wish: Wish) {
+        self.wanted.extend(wish.topics.iter().map(|topic| (topic.clone(), wish.not_before)));
         if wish.failures > 0 {
             let (least, most) = (self.config.retry_backoff, self.config.retry_backoff_max);
             wish.not_before += self.jitter.backoff(wish.failures, least, most);
@@ -186,7 +203,7 @@ impl Task {
                 return Err(last);
             }
             tokio::select! {
-                Some(answer) = asked.next() => match answer.and_then(|answer| Cluster::told(&answer)) {
+                Some(answer) = asked.next() => match answer {
                     Ok(cluster) => return Ok(cluster),
                     Err(error) => last = error,
                 },
@@ -196,13 +213,21 @@ impl Task {
         }
     }
 
-    async fn ask(&self, peer: Peer) -> Result<MetadataResponse, Error> {
-        // No topics: an empty list of names, where none would stand for all.
-        let request = |_| MetadataRequest { topics: Some(Vec::new()), ..MetadataRequest::default() };
+    async fn ask(&self, peer: Peer) -> Result<Cluster, Error> {
+        // An empty list stands for none, and no list would for all.
+        let topic =
+            |name: &Arc<str>| MetadataRequestTopic { name: Some((&**name).into()), ..Default::default() };
+        let topics: Vec<MetadataRequestTopic> = self.wanted.keys().map(topic).collect();
+        let request = |_| MetadataRequest {
+            topics: Some(topics.clone()),
+            allow_auto_topic_creation: self.config.allow_auto_create_topics,
+            ..MetadataRequest::default()
+        };
         let deadline = Instant::now() + self.config.request_timeout;
         let connection = self.pool.connection(&peer, Purpose::Calls, Instant::now())?;
         let answer = connection.call(EMPTY_IS_NONE_FROM, request, ANSWER_MAX, deadline).await;
-        answer.map_err(|failure| failure.error)
+        let answer = answer.map_err(|failure| failure.error)?;
+        Cluster::told(&answer, self.tell.borrow().as_deref())
     }
 
     /// Answers the wishes that the round was for.
