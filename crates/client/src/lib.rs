@@ -6,11 +6,13 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`config`] | what can be set, with defaults |
+//! | [`producer`] | sending: [which partition](producer::partitioner) a record goes to |
 //! | [`error`] | [`Error`]: what went wrong, and whether a record was written all the same |
 
 #![deny(missing_docs)]
 
 pub mod config;
 pub mod error;
+pub mod producer;
 
 pub use error::{Error, ErrorKind, Written};

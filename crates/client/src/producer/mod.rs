@@ -1,0 +1,3 @@
+//! Sending records.
+
+pub mod partitioner;
