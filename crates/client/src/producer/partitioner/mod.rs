@@ -20,7 +20,7 @@
 //! | librdkafka | `consistent_random`, its default | [`Partitioning::librdkafka`] |
 //! | | `murmur2_random`, `fnv1a_random` | [`KeyHash::Murmur2`], [`KeyHash::Fnv1a`], each with [`Keyless::Sticky`] |
 //! | | `consistent`, `murmur2`, `fnv1a` | [`KeyHash::Crc32`], [`KeyHash::Murmur2`], [`KeyHash::Fnv1a`], each with [`Keyless::AsEmptyKey`] |
-//! | | `random` | [`Partitioning::Sticky`]; [`Partitioning::Random`] where `sticky.partitioning.linger.ms` is 0 |
+//! | | `random` | [`Partitioning::Random`]; there, those without a key stick together for `sticky.partitioning.linger.ms` |
 //!
 //! librdkafka's `fnv1a` is sarama's hash, sign and all. sarama's `NewConsistentCRCHashPartitioner` differs from
 //! `consistent_random` in empty keys, which it sends to partition 0. Its `NewReferenceHashPartitioner` has no
@@ -163,7 +163,7 @@ impl<'a> Choice<'a> {
 }
 
 /// How partitions are picked for the records that name none.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Partitioning {
     /// All records go to one partition until a batch of it is complete, then to another (KIP-480), whatever their
@@ -200,7 +200,16 @@ pub enum Keyless {
 /// Makes the partitioners that somebody wrote by hand.
 #[derive(Clone)]
 pub struct Custom {
-    make: Arc<dyn Fn(&str) -> Box<dyn Partitioner> + Send + Sync>,
+    make: Arc<Make>,
+}
+
+type Make = dyn Fn(&str) -> Box<dyn Partitioner> + Send + Sync;
+
+/// Those are equal that were made by the same call of [`Partitioning::custom`], or are its clones.
+impl PartialEq for Custom {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.make, &other.make)
+    }
 }
 
 impl fmt::Debug for Custom {
