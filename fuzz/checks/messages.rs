@@ -41,11 +41,16 @@ macro_rules! with_messages {
             (API_VERSIONS, api_versions, ApiVersionsRequest, ApiVersionsResponse)
             (CREATE_TOPICS, create_topics, CreateTopicsRequest, CreateTopicsResponse)
             (DELETE_TOPICS, delete_topics, DeleteTopicsRequest, DeleteTopicsResponse)
+            (DELETE_RECORDS, delete_records, DeleteRecordsRequest, DeleteRecordsResponse)
             (INIT_PRODUCER_ID, init_producer_id, InitProducerIdRequest, InitProducerIdResponse)
             (OFFSET_FOR_LEADER_EPOCH, offset_for_leader_epoch, OffsetForLeaderEpochRequest,
              OffsetForLeaderEpochResponse)
             (DESCRIBE_CONFIGS, describe_configs, DescribeConfigsRequest, DescribeConfigsResponse)
+            (ALTER_CONFIGS, alter_configs, AlterConfigsRequest, AlterConfigsResponse)
+            (CREATE_PARTITIONS, create_partitions, CreatePartitionsRequest, CreatePartitionsResponse)
             (DELETE_GROUPS, delete_groups, DeleteGroupsRequest, DeleteGroupsResponse)
+            (INCREMENTAL_ALTER_CONFIGS, incremental_alter_configs, IncrementalAlterConfigsRequest,
+             IncrementalAlterConfigsResponse)
             (OFFSET_DELETE, offset_delete, OffsetDeleteRequest, OffsetDeleteResponse)
             (DESCRIBE_CLUSTER, describe_cluster, DescribeClusterRequest, DescribeClusterResponse)
             (CONSUMER_GROUP_HEARTBEAT, consumer_group_heartbeat, ConsumerGroupHeartbeatRequest,

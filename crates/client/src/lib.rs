@@ -5,14 +5,29 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`kafka`] | [`Kafka`]: a cluster, from which everything else is made |
+//! | [`admin`] | [`Admin`]: topics, and what else can be looked at and changed |
 //! | [`config`] | what can be set, with defaults |
 //! | [`producer`] | sending: [which partition](producer::partitioner) a record goes to |
 //! | [`error`] | [`Error`]: what went wrong, and whether a record was written all the same |
+//!
+//! Inside: `net` (connections), `metadata` (what is known of the cluster), `runtime` (where it runs).
 
 #![deny(missing_docs)]
 
+pub mod admin;
 pub mod config;
 pub mod error;
+mod jitter;
+pub mod kafka;
+#[cfg_attr(not(test), expect(dead_code, reason = "the producer that fills it is not there yet"))]
+mod lanes;
+mod metadata;
+mod net;
 pub mod producer;
+mod runtime;
+
+pub use admin::Admin;
+pub use kafka::{Kafka, KafkaBuilder};
 
 pub use error::{Error, ErrorKind, Written};

@@ -1,4 +1,4 @@
-//! How fast batches are checked on one core: `cargo bench -p ottla-records`.
+//! How fast batches are checked, compressed and decompressed on one core: `cargo bench -p ottla-records`.
 //!
 //! Prints for each step the best of several rounds, as GB/s and as CPU milliseconds per GB.
 
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ottla_records::{
-    BatchBuilder, BatchHeader, BatchMut, NewRecord, ProduceLimits, RecordBatch, TimestampMs, check_produced,
-    crc,
+    BatchBuilder, BatchHeader, BatchMut, Compression, Compressor, NewRecord, ProduceLimits, RecordBatch,
+    TimestampMs, check_produced, crc, decompress,
 };
 
 /// How often each step is measured; the best round is the one that nothing disturbed.
@@ -38,6 +38,25 @@ fn main() {
         measure("set_append_time", batch.len(), || {
             BatchMut::parse(&mut batch).unwrap().set_append_time(TimestampMs(1_700_000_000_000));
         });
+        measure_compression(&view);
+    }
+}
+
+/// The records are alike but for a number, so that the sizes tell little and the times something.
+fn measure_compression(batch: &RecordBatch) {
+    let (header, records) = (batch.header(), batch.payload());
+    for codec in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+        let mut compressor = Compressor::new(codec).unwrap();
+        let compressed = RecordBatch::parse(compressor.compress(header, records).unwrap()).unwrap();
+        let size = compressed.payload().len();
+        measure(&format!("{codec} to {size} bytes"), records.len(), || {
+            compressor.compress(header, records).unwrap()
+        });
+        let mut out = Vec::new();
+        measure(&format!("{codec} back"), records.len(), || {
+            out.clear();
+            decompress(codec, compressed.payload(), records.len(), &mut out).unwrap()
+        });
     }
 }
 
@@ -61,7 +80,7 @@ fn filled(batch_size: usize, record_size: usize) -> Bytes {
 fn measure<T>(name: &str, size: usize, mut step: impl FnMut() -> T) {
     let best = (0..ROUNDS).map(|_| round(&mut step)).fold(f64::INFINITY, f64::min);
     let gb_per_s = size as f64 / best / 1e9;
-    println!("  {name:<18} {:>9.0} ns  {gb_per_s:>7.1} GB/s  {:>6.1} ms/GB", best * 1e9, 1e3 / gb_per_s);
+    println!("  {name:<22} {:>9.0} ns  {gb_per_s:>7.1} GB/s  {:>6.1} ms/GB", best * 1e9, 1e3 / gb_per_s);
 }
 
 /// Runs `step` for one round and returns how many seconds it takes once.

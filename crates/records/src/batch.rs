@@ -7,6 +7,8 @@
 //!
 //! [`check_produced`]: crate::check_produced
 
+use std::fmt;
+
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -45,6 +47,8 @@ pub const HEADER_SIZE: usize = 61;
 
 /// The bytes that the length field does not count: the base offset and the length itself.
 pub const LENGTH_EXCLUDES: usize = 12;
+/// The greatest size that the length field of a batch can express, in bytes.
+pub(crate) const SIZE_MAX: usize = i32::MAX as usize + LENGTH_EXCLUDES;
 /// The one format this crate reads and writes.
 pub const MAGIC: i8 = 2;
 
@@ -90,6 +94,24 @@ impl Compression {
             4 => Ok(Self::Zstd),
             id => Err(BatchError::UnknownCompression { id: id as u8 }),
         }
+    }
+
+    /// Its name in Kafka's settings.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 
@@ -422,7 +444,7 @@ pub enum BatchError {
         id: u8,
     },
     /// The records are compressed, and what was asked needs them as they are.
-    #[error("the records are compressed with {compression:?}, decompress them first")]
+    #[error("the records are compressed with {compression}, decompress them first")]
     Compressed {
         /// With what.
         compression: Compression,
@@ -527,6 +549,19 @@ pub(crate) fn check_exact_size(header: &BatchHeader, size: usize) -> Result<(), 
 pub(crate) fn check_crc(header: &BatchHeader, batch: &[u8]) -> Result<(), BatchError> {
     let computed = crc::crc32c(&batch[ATTRIBUTES_AT..]);
     if computed == header.crc { Ok(()) } else { Err(BatchError::Crc { stored: header.crc, computed }) }
+}
+
+/// Writes the header before the records of a batch, which fill the rest of `batch`, with the length and the CRC
+/// that they have.
+///
+/// # Panics
+///
+/// If `batch` has no room for a header, or is larger than [`SIZE_MAX`].
+pub(crate) fn seal(header: BatchHeader, batch: &mut [u8]) {
+    let header = BatchHeader { length: batch.len(), ..header };
+    batch[..HEADER_SIZE].copy_from_slice(&header.to_bytes());
+    let crc = crc::crc32c(&batch[ATTRIBUTES_AT..]);
+    batch[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
 }
 
 fn check_magic(magic: i8) -> Result<(), BatchError> {

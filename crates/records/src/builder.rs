@@ -1,4 +1,4 @@
-//! Builds uncompressed record batches.
+//! Builds record batches, compressed or not.
 //!
 //! A batch is laid out as Kafka's own builder does it: the base timestamp is that of the first record, and
 //! each number takes as few bytes as it can.
@@ -7,15 +7,11 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::batch::{
-    APPEND_TIME_FLAG, ATTRIBUTES_AT, BatchHeader, CONTROL_FLAG, CRC_AT, HEADER_SIZE, LENGTH_EXCLUDES, MAGIC,
-    TRANSACTIONAL_FLAG,
+    APPEND_TIME_FLAG, BatchHeader, CONTROL_FLAG, HEADER_SIZE, MAGIC, SIZE_MAX, TRANSACTIONAL_FLAG, seal,
 };
-use crate::crc;
+use crate::compression::{CompressError, Compressor};
 use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 use crate::varint;
-
-/// The greatest size that the length field of a batch can express, in bytes.
-const SIZE_MAX: usize = i32::MAX as usize + LENGTH_EXCLUDES;
 
 /// A record to be added to a batch. The default has no timestamp, no key, no value and no headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +54,12 @@ pub enum BuildError {
     /// The batch has no record.
     #[error("a record batch needs at least one record")]
     Empty,
+    /// The records could not be compressed.
+    #[error(transparent)]
+    Compress(#[from] CompressError),
 }
 
-/// Builds one uncompressed batch, record by record.
+/// Builds one batch, record by record, and compresses it at the end if asked to.
 ///
 /// It starts at offset 0, without producer, leader epoch or transaction.
 #[derive(Clone, Debug)]
@@ -208,17 +207,27 @@ impl BatchBuilder {
     ///
     /// [`BuildError::Empty`] where no record was added.
     pub fn build(mut self) -> Result<Bytes, BuildError> {
+        seal(self.finished_header()?, &mut self.bytes);
+        Ok(Bytes::from(self.bytes))
+    }
+
+    /// Finishes the batch with its records compressed.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Empty`] where no record was added, and [`BuildError::Compress`] where they could not be
+    /// compressed.
+    pub fn build_compressed(self, compressor: &mut Compressor) -> Result<Bytes, BuildError> {
+        Ok(compressor.compress(&self.finished_header()?, &self.bytes[HEADER_SIZE..])?)
+    }
+
+    /// The header of the batch, but for length and CRC.
+    fn finished_header(&self) -> Result<BatchHeader, BuildError> {
         if self.header.record_count == 0 {
             return Err(BuildError::Empty);
         }
-        self.header.length = self.bytes.len();
-        if let Some(now) = self.append_time {
-            self.header.max_timestamp = now;
-        }
-        self.bytes[..HEADER_SIZE].copy_from_slice(&self.header.to_bytes());
-        let crc = crc::crc32c(&self.bytes[ATTRIBUTES_AT..]);
-        self.bytes[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
-        Ok(Bytes::from(self.bytes))
+        let max_timestamp = self.append_time.unwrap_or(self.header.max_timestamp);
+        Ok(BatchHeader { max_timestamp, ..self.header })
     }
 
     /// The timestamp and the offset that `record` gets if it is the next, as they are written.

@@ -9,6 +9,7 @@
 //! | [`patch`] | [`BatchMut`]: what a broker rewrites in a batch that it accepted |
 //! | [`walk`] | iterators over the records of a batch and over the batches of a buffer |
 //! | [`builder`] | [`BatchBuilder`]: builds batches |
+//! | [`compression`] | [`Compressor`] and [`Decompressor`]: gzip, snappy, lz4 and zstd, each a feature |
 //! | [`control`] | [`ControlRecord`]: the markers that end a transaction |
 //! | [`crc`] | CRC-32C |
 //!
@@ -18,6 +19,7 @@
 
 pub mod batch;
 pub mod builder;
+pub mod compression;
 pub mod control;
 pub mod crc;
 pub mod ids;
@@ -28,6 +30,9 @@ pub mod walk;
 
 pub use batch::{BatchError, BatchHeader, Compression, RecordBatch, RecordFault, TimestampType};
 pub use builder::{BatchBuilder, BuildError, NewHeader, NewRecord};
+pub use compression::{
+    CompressError, Compressor, DecompressError, Decompressor, Level, LevelError, decompress,
+};
 pub use control::{ControlError, ControlRecord};
 pub use ids::{
     LeaderEpoch, LogId, Offset, ParseTopicIdError, PartitionIndex, ProducerEpoch, ProducerId, Sequence,

@@ -5,7 +5,12 @@ mod files;
 
 use ottla_records::batch::{APPEND_TIME_FLAG, DELETE_HORIZON_FLAG, MAGIC_AT};
 
+use ottla_records::Compression;
+
 use crate::checks::check_batches;
+use crate::compressed::CODECS;
+use crate::compressed_hostile::{compressed, text};
+use crate::compression_checks::check_compression;
 use crate::forge::{fix_crc, valid, with, with_payload};
 use crate::golden;
 use files::{check_seed, replay};
@@ -48,4 +53,27 @@ fn seeds_exist_for_every_kind_of_batch() {
     ] {
         check_seed("batches", name, &bytes);
     }
+}
+
+#[test]
+fn compressed_records_of_the_corpus_are_handled() {
+    assert!(replay("compression", check_compression) >= 10, "the corpus is gone");
+}
+
+/// A start for the fuzzer: of each codec several payloads, behind the codec and the size of a piece.
+#[test]
+fn seeds_exist_for_every_codec() {
+    for codec in CODECS {
+        for (name, plain) in [("text", text(600)), ("zeros", vec![0; 3000]), ("nothing", vec![])] {
+            check_seed("compression", &format!("{codec}-{name}"), &seed(codec, &compressed(codec, &plain)));
+        }
+        let [first, second] = [&b"first"[..], b"second"].map(|plain| compressed(codec, plain));
+        check_seed("compression", &format!("{codec}-twice"), &seed(codec, &[first, second].concat()));
+    }
+    check_seed("compression", "snappy-block", &seed(Compression::Snappy, b"\x0a\x24ten bytes!"));
+    check_seed("compression", "none", &seed(Compression::None, b"as it is"));
+}
+
+fn seed(codec: Compression, payload: &[u8]) -> Vec<u8> {
+    [&[codec as u8, 7], payload].concat()
 }

@@ -38,7 +38,7 @@ fn common() -> impl Strategy<Value = Common> {
 }
 
 /// They keep headers in a map, so that only the last of equal keys is left.
-fn without_equal_headers(mut records: Vec<OwnedRecord>) -> Vec<OwnedRecord> {
+pub fn without_equal_headers(mut records: Vec<OwnedRecord>) -> Vec<OwnedRecord> {
     for record in &mut records {
         let mut seen = std::collections::HashSet::new();
         record.headers.retain(|(key, _)| seen.insert(key.clone()));

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ottla_records::batch::{ATTRIBUTES_AT, CRC_AT, LENGTH_AT, LENGTH_EXCLUDES};
-use ottla_records::{BatchBuilder, NewHeader, NewRecord, TimestampMs, crc};
+use ottla_records::{BatchBuilder, BuildError, NewHeader, NewRecord, TimestampMs, crc};
 use proptest::prelude::*;
 
 /// A record that owns what it holds.
@@ -24,7 +24,16 @@ pub fn records(timestamps: impl Strategy<Value = i64>) -> impl Strategy<Value = 
 }
 
 /// Adds all records to the builder, checks the sizes that it announces, and builds.
-pub fn build(mut builder: BatchBuilder, records: &[OwnedRecord]) -> Bytes {
+pub fn build(builder: BatchBuilder, records: &[OwnedRecord]) -> Bytes {
+    build_with(builder, records, BatchBuilder::build)
+}
+
+/// The same, built in another way.
+pub fn build_with(
+    mut builder: BatchBuilder,
+    records: &[OwnedRecord],
+    build: impl FnOnce(BatchBuilder) -> Result<Bytes, BuildError>,
+) -> Bytes {
     for record in records {
         let headers: Vec<_> =
             record.headers.iter().map(|(key, value)| NewHeader { key, value: value.as_deref() }).collect();
@@ -38,7 +47,7 @@ pub fn build(mut builder: BatchBuilder, records: &[OwnedRecord]) -> Bytes {
         builder.push(&record).unwrap();
         assert_eq!(builder.size(), announced);
     }
-    builder.build().unwrap()
+    build(builder).unwrap()
 }
 
 /// A batch of three records: with a key, with a header, and with nothing but a value.

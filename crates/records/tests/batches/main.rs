@@ -5,6 +5,10 @@
 mod allocations;
 #[path = "../../../../fuzz/checks/batches.rs"]
 mod checks;
+mod compressed;
+mod compressed_hostile;
+#[path = "../../../../fuzz/checks/compression.rs"]
+mod compression_checks;
 mod corpus;
 mod differential;
 mod forge;

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use crate::forge::{OwnedRecord, build, records};
 
-fn owned(record: &Record<'_>) -> OwnedRecord {
+pub fn owned(record: &Record<'_>) -> OwnedRecord {
     OwnedRecord {
         timestamp: record.timestamp.0,
         key: record.key.map(Into::into),

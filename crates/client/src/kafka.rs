@@ -1,0 +1,254 @@
+//! [`Kafka`]: a cluster, as a program sees it.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use ottla_protocol::Request;
+use tokio::{runtime::Handle, time::Instant};
+
+use crate::{
+    admin::Admin,
+    config::ClientConfig,
+    error::{Error, ErrorKind},
+    jitter::Jitter,
+    metadata::{cluster::Cluster, task::Metadata},
+    net::{
+        address::Address,
+        pool::{Peer, Pool, Purpose},
+    },
+    runtime::Runtime,
+};
+
+/// The largest answer to a call; what carries records has bounds of its own.
+const ANSWER_MAX: usize = 16 << 20;
+
+/// A Kafka cluster.
+///
+/// It is cheap to clone, and all clones share connections and what is known of the cluster. When the last one is gone,
+/// so are they.
+#[derive(Clone)]
+pub struct Kafka {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Arc<ClientConfig>,
+    seeds: Vec<Address>,
+    runtime: Option<Handle>,
+    /// What runs, from the first use on.
+    running: OnceLock<Result<Running, Error>>,
+}
+
+struct Running {
+    pool: Arc<Pool>,
+    metadata: Metadata,
+    // Goes last: what ran on it ends first.
+    _runtime: Runtime,
+}
+
+/// Settings of a [`Kafka`], with defaults for all but the first addresses.
+#[derive(Clone, Debug)]
+#[must_use = "it does nothing until it is built"]
+pub struct KafkaBuilder {
+    config: ClientConfig,
+    runtime: Option<Handle>,
+}
+
+impl Kafka {
+    /// Begins with addresses of brokers, `host:port`. One that answers is enough, the others are found through it; give
+    /// several, for the case that one is down.
+    pub fn builder<A: Into<String>>(seeds: impl IntoIterator<Item = A>) -> KafkaBuilder {
+        let seeds = seeds.into_iter().map(Into::into).collect();
+        KafkaBuilder { config: ClientConfig { seeds, ..ClientConfig::default() }, runtime: None }
+    }
+
+    /// Waits until a broker answers. Nothing needs this: whatever is asked of the cluster waits by itself. It tells at the
+    /// start of a program that the addresses are right.
+    ///
+    /// Dropping the future leaves nothing behind.
+    ///
+    /// # Errors
+    /// `Timeout`: no broker answered within [`KafkaBuilder::call_timeout`]; the cause tells of the last attempt.
+    pub async fn connect(&self) -> Result<(), Error> {
+        self.metadata()?.cluster(self.deadline()).await.map(drop)
+    }
+
+    /// Topics, and what else can be changed in the cluster.
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.clone())
+    }
+
+    fn running(&self) -> Result<&Running, Error> {
+        let Shared { config, seeds, runtime, running } = &*self.shared;
+        let started = running.get_or_init(|| {
+            let runtime = runtime.clone().map_or_else(Runtime::own, |handle| Ok(Runtime::on(handle)))?;
+            let mut jitter = Jitter::new();
+            let for_pool = Jitter::seeded(jitter.next());
+            let pool = Arc::new(Pool::new(runtime.handle().clone(), config.clone(), for_pool));
+            let metadata =
+                Metadata::start(runtime.handle(), pool.clone(), config.clone(), seeds.clone(), jitter);
+            Ok(Running { pool, metadata, _runtime: runtime })
+        });
+        started.as_ref().map_err(Clone::clone)
+    }
+
+    fn metadata(&self) -> Result<&Metadata, Error> {
+        Ok(&self.running()?.metadata)
+    }
+
+    /// Until when a call that begins now may take.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.shared.config.call_timeout
+    }
+
+    /// What is known of the cluster from now on.
+    pub(crate) async fn refresh(&self, deadline: Instant) -> Result<Arc<Cluster>, Error> {
+        self.metadata()?.refresh(deadline, 0).await
+    }
+
+    /// Sends a request to a broker and returns its answer, trying again until the deadline where that may help: the broker
+    /// cannot be reached, or `judge` finds an error in the answer that is retriable.
+    ///
+    /// # Errors
+    /// Of the last attempt; `Timeout` with that as its cause where the deadline has passed.
+    pub(crate) async fn call<R: Request + Clone>(
+        &self,
+        whom: Whom,
+        least: i16,
+        request: &R,
+        deadline: Instant,
+        judge: impl Fn(&R::Response) -> Result<(), Error>,
+    ) -> Result<R::Response, Error> {
+        self.call_with(whom, least, |_| request.clone(), deadline, judge).await
+    }
+
+    /// The same for a request that differs from version to version. `least` is the first version that can say what has to
+    /// be said.
+    ///
+    /// # Errors
+    /// As [`Kafka::call`].
+    pub(crate) async fn call_with<R: Request>(
+        &self,
+        whom: Whom,
+        least: i16,
+        request: impl Fn(i16) -> R,
+        deadline: Instant,
+        judge: impl Fn(&R::Response) -> Result<(), Error>,
+    ) -> Result<R::Response, Error> {
+        let running = self.running()?;
+        let mut cluster = running.metadata.cluster(deadline).await?;
+        let mut failures = 0;
+        loop {
+            let attempt = async {
+                let peer = whom.find(&cluster)?;
+                let connection = running.pool.connection(&peer, Purpose::Calls, Instant::now())?;
+                let answer = connection
+                    .call(least, &request, ANSWER_MAX, deadline)
+                    .await
+                    .map_err(|failure| failure.error)?;
+                judge(&answer).map(|()| answer)
+            };
+            match attempt.await {
+                // Which waits for as long as makes sense, and finds out whom to ask instead.
+                Err(error) if error.kind() == ErrorKind::Retriable => {
+                    failures += 1;
+                    let refreshed = running.metadata.refresh(deadline, failures).await;
+                    cluster = refreshed.map_err(|late| match late.kind() {
+                        ErrorKind::Timeout => Error::because(ErrorKind::Timeout, late.to_string(), error),
+                        _ => late,
+                    })?;
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+/// Which broker a request is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Whom {
+    /// Any.
+    Any,
+    /// The one that changes topics.
+    Controller,
+}
+
+impl Whom {
+    fn find(self, cluster: &Cluster) -> Result<Peer, Error> {
+        let found = match self {
+            Self::Any => cluster.brokers.keys().next().copied(),
+            Self::Controller => cluster.controller,
+        };
+        let nobody = || Error::new(ErrorKind::Retriable, "the cluster has no controller at the moment");
+        found.map(Peer::Broker).ok_or_else(nobody)
+    }
+}
+
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kafka").field("seeds", &self.shared.config.seeds).finish_non_exhaustive()
+    }
+}
+
+impl KafkaBuilder {
+    /// What brokers know the client by, in their logs and quotas (`client.id`). Default: `ottla-client`.
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.config.client_id = client_id.into();
+        self
+    }
+
+    /// How long an answer may take (`request.timeout.ms`); then the connection counts as dead. Default: 30 s.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.config.request_timeout = timeout;
+        self
+    }
+
+    /// How long it may take until a connection can be used (`socket.connection.setup.timeout.ms`). Default: 10 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.config.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a call may take in all, with every attempt (`default.api.timeout.ms`). Default: 60 s.
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.config.call_timeout = timeout;
+        self
+    }
+
+    /// Runs on the tokio runtime that the caller is on, instead of a thread of the client's own. A task that blocks that
+    /// runtime then holds up the client as well.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn on_current_runtime(mut self) -> Self {
+        self.runtime = Some(Handle::current());
+        self
+    }
+
+    /// The cluster. This touches no network and starts nothing.
+    ///
+    /// # Errors
+    /// `Config`: an address cannot be read, or there is none.
+    pub fn build(self) -> Result<Kafka, Error> {
+        let Self { config, runtime } = self;
+        if config.seeds.is_empty() {
+            return Err(Error::new(ErrorKind::Config, "a client needs the address of at least one broker"));
+        }
+        let seeds = config.seeds.iter().map(|seed| seed.parse()).collect::<Result<_, _>>()?;
+        let shared = Shared { config: Arc::new(config), seeds, runtime, running: OnceLock::new() };
+        Ok(Kafka { shared: Arc::new(shared) })
+    }
+
+    /// Builds it and waits until a broker answers: see [`Kafka::connect`].
+    ///
+    /// # Errors
+    /// Those of [`KafkaBuilder::build`] and [`Kafka::connect`].
+    pub async fn connect(self) -> Result<Kafka, Error> {
+        let kafka = self.build()?;
+        kafka.connect().await?;
+        Ok(kafka)
+    }
+}
