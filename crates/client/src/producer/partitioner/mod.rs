@@ -81,10 +81,9 @@ pub struct Choice<'a> {
 impl<'a> Choice<'a> {
     /// A choice for a record with this key in a topic with so many partitions; `None` where it has no partition.
     ///
-    /// `reachable` are the partitions that have a leader to which a connection can be had, in ascending order;
+    /// `reachable` are those partitions that have a leader to which a connection can be had, in ascending order;
     /// `random` is another number for each record, all of its bits being random.
     pub fn new(key: Option<&'a [u8]>, partitions: i32, reachable: &'a [i32], random: u64) -> Option<Self> {
-        debug_assert!(reachable.is_sorted() && reachable.iter().all(|it| (0..partitions).contains(it)));
         let partitions = u32::try_from(partitions).ok().filter(|count| *count > 0)?;
         Some(Self { key, partitions, reachable, random })
     }
