@@ -8,6 +8,7 @@
 //! | [`kafka`] | [`Kafka`]: a cluster, from which everything else is made |
 //! | [`admin`] | [`Admin`]: topics, and what else can be looked at and changed |
 //! | [`config`] | what can be set, with defaults |
+//! | [`producer`] | sending: [which partition](producer::partitioner) a record goes to |
 //! | [`error`] | [`Error`]: what went wrong, and whether a record was written all the same |
 //!
 //! Inside: `net` (connections), `metadata` (what is known of the cluster), `runtime` (where it runs).
@@ -23,7 +24,7 @@ pub mod kafka;
 mod lanes;
 mod metadata;
 mod net;
-mod producer;
+pub mod producer;
 mod runtime;
 
 pub use admin::Admin;

@@ -1,51 +1,135 @@
 //! What can be set, with its default and why that is the default.
+//!
+//! Each setting is a method of a builder. [`Config::from_properties`] reads them by the names that users of Java's client
+//! and of librdkafka know:
+//!
+//! ```
+//! use ottla_client::config::Config;
+//!
+//! let config = Config::from_properties([
+//!     ("bootstrap.servers", "one.example.com:9092,two.example.com:9092"),
+//!     ("linger.ms", "20"),
+//!     ("compression.type", "zstd"),
+//!     ("key.serializer", "org.apache.kafka.common.serialization.StringSerializer"),
+//! ])?;
+//! for ignored in config.ignored() {
+//!     println!("{ignored}");
+//! }
+//!
+//! let error = Config::from_properties([("acks", "1"), ("lingr.ms", "20")]).unwrap_err();
+//! println!("{error}"); // names both: acks needs idempotence to be off, and linger.ms was meant
+//! # assert!(error.to_string().contains("did you mean linger.ms?"));
+//! # assert!(error.to_string().contains("enable.idempotence"));
+//! # Ok::<(), ottla_client::Error>(())
+//! ```
+//!
+//! # Units
+//!
+//! In properties, times are milliseconds, with decimals where that is wanted (`0.5`), and sizes are bytes, but KiB where
+//! the name ends in `.kbytes`. Flags are `true` or `false`. Words are taken in any case; lists are separated by commas.
+//! Builders take [`Duration`](std::time::Duration)s, bytes, and the types of this module.
+#![doc = include_str!("settings.md")]
 
-use std::time::Duration;
+mod client;
+mod consumer;
+mod field;
+mod foreign;
+mod nearest;
+#[cfg(test)]
+mod page;
+mod producer;
+mod properties;
+mod table;
 
-/// What is set of connections, metadata and memory, for all producers and consumers of a client.
-#[derive(Clone, Debug)]
-pub(crate) struct ClientConfig {
-    /// Where the first broker is looked for: `host:port`, one or more.
-    pub(crate) seeds: Vec<String>,
-    /// What the client calls itself to brokers, for their logs and quotas.
-    pub(crate) client_id: String,
-    /// Where the client runs, by the names that the cluster uses; it reads from replicas there (KIP-392).
-    pub(crate) client_rack: Option<String>,
-    /// The most bytes of records, responses and decompressed data in memory.
-    pub(crate) memory_budget: usize,
-    /// How long an answer may take before the connection counts as dead.
-    pub(crate) request_timeout: Duration,
-    /// How long a call may take in all, with every attempt.
-    pub(crate) call_timeout: Duration,
-    /// How long it may take until a connection can be used.
-    pub(crate) connect_timeout: Duration,
-    /// How long a connection stays open without a request.
-    pub(crate) connections_max_idle: Duration,
-    /// The least and the most time between two attempts at the same thing.
-    pub(crate) retry_backoff: Duration,
-    /// See `retry_backoff`.
-    pub(crate) retry_backoff_max: Duration,
-    /// How old metadata of topics in use may grow without a reason to refresh it.
-    pub(crate) metadata_max_age: Duration,
-    /// Whether a topic that is asked for and not there is created by the broker.
-    pub(crate) allow_auto_create_topics: bool,
+use std::fmt;
+
+use crate::error::{Error, ErrorKind};
+
+pub(crate) use client::ClientConfig;
+pub(crate) use consumer::ConsumerConfig;
+pub(crate) use producer::ProducerConfig;
+
+pub use consumer::{IsolationLevel, OffsetReset};
+pub use producer::{Acks, Compression};
+
+/// All settings of a client, its producers and its consumers.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    pub(crate) client: ClientConfig,
+    pub(crate) producer: ProducerConfig,
+    pub(crate) consumer: ConsumerConfig,
+    ignored: Vec<Ignored>,
 }
 
-impl Default for ClientConfig {
-    fn default() -> Self {
-        Self {
-            seeds: Vec::new(),
-            client_id: "ottla-client".to_owned(),
-            client_rack: None,
-            memory_budget: 64 << 20,
-            request_timeout: Duration::from_secs(30),
-            call_timeout: Duration::from_secs(60),
-            connect_timeout: Duration::from_secs(10),
-            connections_max_idle: Duration::from_secs(540),
-            retry_backoff: Duration::from_millis(50),
-            retry_backoff_max: Duration::from_secs(1),
-            metadata_max_age: Duration::from_secs(300),
-            allow_auto_create_topics: false,
+impl Config {
+    /// Reads properties, by Java's or librdkafka's names.
+    ///
+    /// # Errors
+    /// `Config`, with all that is wrong: names that are unknown, and the nearest that is known; values that are out of
+    /// their range; settings that do not go together; properties that ask for what this version does not do.
+    pub fn from_properties<N, V>(properties: impl IntoIterator<Item = (N, V)>) -> Result<Self, Error>
+    where
+        N: AsRef<str>,
+        V: AsRef<str>,
+    {
+        let mut reader = properties::Reader::default();
+        for (property, value) in properties {
+            reader.read(property.as_ref(), value.as_ref());
         }
+        reader.finish()
+    }
+
+    /// The properties that were accepted and do nothing, for a line in the log.
+    pub fn ignored(&self) -> &[Ignored] {
+        &self.ignored
+    }
+
+    fn faults(&self) -> Vec<Fault> {
+        let Self { client, producer, consumer, .. } = self;
+        [client.faults(), producer.faults(client), consumer.faults(client)].concat()
+    }
+}
+
+/// A property that was accepted and does nothing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ignored {
+    property: String,
+    reason: &'static str,
+}
+
+impl Ignored {
+    /// Its name.
+    pub fn property(&self) -> &str {
+        &self.property
+    }
+
+    /// Why it does nothing.
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+}
+
+impl fmt::Display for Ignored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} does nothing: {}", self.property, self.reason)
+    }
+}
+
+/// One thing that is wrong with settings, in words.
+#[derive(Clone, Debug)]
+struct Fault(String);
+
+impl Fault {
+    /// One error of all that is wrong, if anything is.
+    fn all(faults: Vec<Self>) -> Result<(), Error> {
+        let what = match &faults[..] {
+            [] => return Ok(()),
+            [Self(only)] => only.clone(),
+            [..] => {
+                let all: Vec<&str> = faults.iter().map(|Self(fault)| fault.as_str()).collect();
+                format!("{} settings are wrong: {}", faults.len(), all.join("; "))
+            }
+        };
+        Err(Error::new(ErrorKind::Config, what))
     }
 }

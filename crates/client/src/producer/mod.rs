@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`partitioner`] | which partition a record goes to that names none |
 //! | `record` | a record to be sent, and what is told of it |
 //! | `delivery` | what became of the records of a batch, for those who sent them |
 //! | `partition` | the records of a partition that are on their way |
@@ -11,5 +12,6 @@
 
 pub(crate) mod delivery;
 pub(crate) mod partition;
+pub mod partitioner;
 pub(crate) mod record;
 pub(crate) mod sequencer;
