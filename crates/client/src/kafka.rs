@@ -11,7 +11,7 @@ use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
     admin::Admin,
-    config::ClientConfig,
+    config::{ClientConfig, Config},
     error::{Error, ErrorKind},
     jitter::Jitter,
     metadata::{cluster::Cluster, task::Metadata},
@@ -63,6 +63,20 @@ impl Kafka {
     pub fn builder<A: Into<String>>(seeds: impl IntoIterator<Item = A>) -> KafkaBuilder {
         let seeds = seeds.into_iter().map(Into::into).collect();
         KafkaBuilder { config: ClientConfig { seeds, ..ClientConfig::default() }, runtime: None }
+    }
+
+    /// Begins with properties, by the names that Java's and librdkafka's users know: see [`Config::from_properties`], which
+    /// also tells which of them do nothing here.
+    ///
+    /// # Errors
+    /// Those of [`Config::from_properties`].
+    pub fn from_properties<N, V>(properties: impl IntoIterator<Item = (N, V)>) -> Result<KafkaBuilder, Error>
+    where
+        N: AsRef<str>,
+        V: AsRef<str>,
+    {
+        let config = Config::from_properties(properties)?.client;
+        Ok(KafkaBuilder { config, runtime: None })
     }
 
     /// Waits until a broker answers. Nothing needs this: whatever is asked of the cluster waits by itself. It tells at the
@@ -274,6 +288,7 @@ impl KafkaBuilder {
     /// `Config`: an address cannot be read, or there is none.
     pub fn build(self) -> Result<Kafka, Error> {
         let Self { config, runtime } = self;
+        config.validate()?;
         if config.seeds.is_empty() {
             return Err(Error::new(ErrorKind::Config, "a client needs the address of at least one broker"));
         }

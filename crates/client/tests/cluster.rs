@@ -89,6 +89,16 @@ fn nobody_answers_in_time() {
 }
 
 #[test]
+fn properties_make_a_client() {
+    let broker = TestBroker::start(&[]);
+    let address = broker.address().to_string();
+    let kafka = Kafka::from_properties([("bootstrap.servers", &*address), ("client.id", "shop")]).unwrap();
+    block_on(kafka.connect()).unwrap();
+    let error = Kafka::from_properties([("boostrap.servers", &*address)]).unwrap_err();
+    assert!(error.to_string().contains("did you mean bootstrap.servers?"), "{error}");
+}
+
+#[test]
 fn a_wrong_address_is_a_wrong_setting() {
     for seeds in [vec![], vec!["kafka"]] {
         assert_eq!(Kafka::builder(seeds).build().unwrap_err().kind(), ErrorKind::Config);

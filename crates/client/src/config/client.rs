@@ -61,7 +61,6 @@ impl ClientConfig {
     ///
     /// # Errors
     /// `Config`, with all that is wrong.
-    #[cfg_attr(not(test), expect(dead_code, reason = "builders call it"))]
     pub(crate) fn validate(&self) -> Result<(), Error> {
         Fault::all(self.faults())
     }
