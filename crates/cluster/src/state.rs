@@ -54,7 +54,10 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) id: i32,
+    /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Where clients are told that it does.
+    pub(crate) advertised: SocketAddr,
     pub(crate) version: KafkaVersion,
     /// Whether the cluster has taken notice that the node is gone.
     pub(crate) fenced: bool,

@@ -28,8 +28,8 @@ pub(super) fn handle(
     }
     let broker = |node: &Node| DescribeClusterBroker {
         broker_id: node.id,
-        host: node.address.ip().to_string().into(),
-        port: node.address.port().into(),
+        host: node.advertised.ip().to_string().into(),
+        port: node.advertised.port().into(),
         is_fenced: node.fenced,
         ..DescribeClusterBroker::default()
     };

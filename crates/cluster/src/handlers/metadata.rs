@@ -47,8 +47,8 @@ pub(super) fn handle(state: &mut State, call: &Call, request: MetadataRequest) -
     };
     let broker = |node: &crate::state::Node| MetadataResponseBroker {
         node_id: node.id,
-        host: node.address.ip().to_string().into(),
-        port: node.address.port().into(),
+        host: node.advertised.ip().to_string().into(),
+        port: node.advertised.port().into(),
         ..MetadataResponseBroker::default()
     };
     Done::Answer(MetadataResponse {
