@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use ottla_protocol::{ApiKey, ErrorCode, Uuid};
+use ottla_protocol::{ApiKey, ErrorCode, Str, Uuid};
 use ottla_records::{ProduceLimits, TimestampMs};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
@@ -311,6 +311,13 @@ impl State {
             partition.leader = partition.replicas.iter().copied().find(|id| live.contains(id));
             partition.leader_epoch += 1;
         }
+    }
+}
+
+impl Node {
+    /// Host and port as clients are told them.
+    pub(crate) fn endpoint(&self) -> (Str, i32) {
+        (self.advertised.ip().to_string().into(), self.advertised.port().into())
     }
 }
 
