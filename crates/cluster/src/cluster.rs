@@ -189,6 +189,7 @@ impl Builder {
         let node = |(id, machine): (i32, &Machine)| Node {
             id,
             address: machine.door.address(),
+            advertised: machine.door.address(),
             version: self.version,
             fenced: false,
             sessions: FetchSessions::new(id.wrapping_mul(SESSION_IDS_PER_NODE) & i32::MAX),
@@ -219,14 +220,14 @@ impl Cluster {
         Builder::default()
     }
 
-    /// The addresses of all nodes with commas between them, for `bootstrap.servers`.
+    /// The addresses of all nodes with commas between them, for `bootstrap.servers`; those that are advertised.
     pub fn bootstrap_servers(&self) -> String {
         let addresses: Vec<String> =
-            self.shared.state.lock().nodes.iter().map(|node| node.address.to_string()).collect();
+            self.shared.state.lock().nodes.iter().map(|node| node.advertised.to_string()).collect();
         addresses.join(",")
     }
 
-    /// The address of a node. It stays the same when the node is killed and revived.
+    /// Where a node listens. It stays the same when the node is killed and revived.
     #[track_caller]
     pub fn address(&self, node: i32) -> SocketAddr {
         with_node(&mut self.shared.state.lock(), node, |node| node.address)
@@ -235,7 +236,7 @@ impl Cluster {
     /// Has clients told another address for a node than its own: the one of a [`Proxy`](crate::Proxy) before it.
     #[track_caller]
     pub fn advertise(&self, node: i32, address: SocketAddr) {
-        with_node(&mut self.shared.state.lock(), node, |node| node.address = address);
+        with_node(&mut self.shared.state.lock(), node, |node| node.advertised = address);
         self.shared.notify();
     }
 

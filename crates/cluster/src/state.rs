@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use ottla_protocol::{ApiKey, ErrorCode, Uuid};
+use ottla_protocol::{ApiKey, ErrorCode, Str, Uuid};
 use ottla_records::{ProduceLimits, TimestampMs};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
@@ -54,7 +54,10 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) id: i32,
+    /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Where clients are told that it does.
+    pub(crate) advertised: SocketAddr,
     pub(crate) version: KafkaVersion,
     /// Whether the cluster has taken notice that the node is gone.
     pub(crate) fenced: bool,
@@ -308,6 +311,13 @@ impl State {
             partition.leader = partition.replicas.iter().copied().find(|id| live.contains(id));
             partition.leader_epoch += 1;
         }
+    }
+}
+
+impl Node {
+    /// Host and port as clients are told them.
+    pub(crate) fn endpoint(&self) -> (Str, i32) {
+        (self.advertised.ip().to_string().into(), self.advertised.port().into())
     }
 }
 

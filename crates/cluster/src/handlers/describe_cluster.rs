@@ -26,12 +26,10 @@ pub(super) fn handle(
     if let Some(error_code) = call.error().or(refused) {
         return Done::Answer(DescribeClusterResponse { error_code, ..DescribeClusterResponse::default() });
     }
-    let broker = |node: &Node| DescribeClusterBroker {
-        broker_id: node.id,
-        host: node.address.ip().to_string().into(),
-        port: node.address.port().into(),
-        is_fenced: node.fenced,
-        ..DescribeClusterBroker::default()
+    let broker = |node: &Node| {
+        let (host, port) = node.endpoint();
+        let (broker_id, is_fenced) = (node.id, node.fenced);
+        DescribeClusterBroker { broker_id, host, port, is_fenced, ..DescribeClusterBroker::default() }
     };
     let told = state.nodes.iter().filter(|node| !node.fenced || request.include_fenced_brokers);
     Done::Answer(DescribeClusterResponse {

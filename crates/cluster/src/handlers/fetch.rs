@@ -247,7 +247,7 @@ fn respond(state: &mut State, call: &Call, fetching: &Fetching, got: Vec<Got>) -
     }
     let endpoint = |id: i32| {
         let node = state.node(id)?;
-        let (host, port) = (node.address.ip().to_string().into(), node.address.port().into());
+        let (host, port) = node.endpoint();
         Some(NodeEndpoint { node_id: id, host, port, ..NodeEndpoint::default() })
     };
     let node_endpoints = leaders.into_iter().filter_map(endpoint).collect();

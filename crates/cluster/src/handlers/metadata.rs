@@ -14,7 +14,7 @@ use ottla_protocol::{
 use super::{Call, Done};
 use crate::{
     faults::Asked,
-    state::{NewTopic, Partition, State, check_name},
+    state::{NewTopic, Node, Partition, State, check_name},
     versions::KafkaVersion,
 };
 
@@ -45,11 +45,9 @@ pub(super) fn handle(state: &mut State, call: &Call, request: MetadataRequest) -
             topics.map(|asked| topic(state, call, asked, request.allow_auto_topic_creation)).collect()
         }
     };
-    let broker = |node: &crate::state::Node| MetadataResponseBroker {
-        node_id: node.id,
-        host: node.address.ip().to_string().into(),
-        port: node.address.port().into(),
-        ..MetadataResponseBroker::default()
+    let broker = |node: &Node| {
+        let (host, port) = node.endpoint();
+        MetadataResponseBroker { node_id: node.id, host, port, ..MetadataResponseBroker::default() }
     };
     Done::Answer(MetadataResponse {
         brokers: state.live_nodes().map(broker).collect(),

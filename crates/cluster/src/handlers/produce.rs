@@ -80,7 +80,7 @@ pub(super) fn handle(state: &mut State, call: &Call, request: ProduceRequest) ->
         _ => {
             let endpoint = |id: i32| {
                 let node = state.node(id)?;
-                let (host, port) = (node.address.ip().to_string().into(), node.address.port().into());
+                let (host, port) = node.endpoint();
                 Some(NodeEndpoint { node_id: id, host, port, ..NodeEndpoint::default() })
             };
             let node_endpoints = leaders.into_iter().filter_map(endpoint).collect();

@@ -182,6 +182,8 @@ fn a_node_is_reached_through_it() {
     cluster.advertise(2, proxy.address());
     let told = metadata(&cluster, 1, "t");
     assert_eq!(told.brokers[1].port, i32::from(proxy.address().port()));
+    assert_eq!(cluster.bootstrap_servers(), format!("{},{}", cluster.address(1), proxy.address()));
+    assert_ne!(cluster.address(2), proxy.address(), "the node is still where it is");
     Client::connect(proxy.address()).call(0, &ApiVersionsRequest::default());
     assert_eq!(cluster.node_counts(2).connections_opened, 1);
 }
