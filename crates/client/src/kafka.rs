@@ -46,7 +46,7 @@ struct Running {
     pool: Arc<Pool>,
     metadata: Metadata,
     // Goes last: what ran on it ends first.
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 /// Settings of a [`Kafka`], with defaults for all but the first addresses.
@@ -104,7 +104,7 @@ impl Kafka {
             let pool = Arc::new(Pool::new(runtime.handle().clone(), config.clone(), for_pool));
             let metadata =
                 Metadata::start(runtime.handle(), pool.clone(), config.clone(), seeds.clone(), jitter);
-            Ok(Running { pool, metadata, _runtime: runtime })
+            Ok(Running { pool, metadata, runtime })
         });
         started.as_ref().map_err(Clone::clone)
     }
@@ -181,10 +181,16 @@ impl Kafka {
         request: impl Fn(i16) -> R,
         deadline: Instant,
     ) -> Result<R::Response, Error> {
-        let connection =
-            self.running()?.pool.connection(&Peer::Broker(broker), Purpose::Calls, Instant::now())?;
-        let answer = connection.call(least, request, ANSWER_MAX, deadline).await;
-        answer.map_err(|failure| failure.error)
+        let Running { pool, runtime, .. } = self.running()?;
+        let connection = pool.connection(&Peer::Broker(broker), Purpose::Calls, Instant::now())?;
+        tokio::select! {
+            answer = connection.call(least, request, ANSWER_MAX, deadline) => answer.map_err(|failure| failure.error),
+            // The connection may still be on its way.
+            () = runtime.sleep_until(deadline) => {
+                let what = format!("no answer of broker {broker} in time");
+                Err(Error::new(ErrorKind::Timeout, what))
+            }
+        }
     }
 
     /// What is known of the cluster and these topics, to begin with.

@@ -6,6 +6,7 @@ use std::{sync::Arc, thread};
 use tokio::{
     runtime::{Builder, Handle},
     sync::oneshot,
+    time::{Instant, Sleep, sleep_until},
 };
 
 use crate::error::{Error, ErrorKind};
@@ -41,6 +42,12 @@ impl Runtime {
     /// That of the caller.
     pub(crate) fn on(handle: Handle) -> Self {
         Self { handle, _thread: None }
+    }
+
+    /// A future that ends at this time, wherever it is awaited: what runs here wakes it.
+    pub(crate) fn sleep_until(&self, deadline: Instant) -> Sleep {
+        let _inside = self.handle.enter();
+        sleep_until(deadline)
     }
 
     pub(crate) fn handle(&self) -> &Handle {

@@ -1,6 +1,6 @@
 //! Calls while nodes of a cluster die, hang and come back.
 
-use std::{thread, time::Duration};
+use std::{net::TcpListener, thread, time::Duration};
 
 use ottla_client::{
     ErrorKind, Kafka, KafkaBuilder,
@@ -108,6 +108,19 @@ fn old_brokers_are_spoken_to_in_their_versions() {
         }
         assert!(block_on(kafka.admin().delete_topics(["orders"])).unwrap()[0].1.is_ok());
     }
+}
+
+#[test]
+fn a_call_ends_at_its_deadline_also_while_a_connection_is_made() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let cluster = Cluster::builder().nodes(2).topic("orders", 1).start();
+    cluster.advertise(2, silent.local_addr().unwrap());
+    cluster.move_leader("orders", 0, 2);
+    let kafka = Kafka::builder([cluster.address(1).to_string()]).call_timeout(Duration::from_secs(2));
+    let kafka = kafka.connect_timeout(Duration::from_secs(3600)).build().unwrap();
+    block_on(kafka.connect()).unwrap();
+    let listed = block_on(kafka.admin().list_offsets([("orders", 0, OffsetSpec::Latest)])).unwrap();
+    assert_eq!(listed[0].2.as_ref().unwrap_err().kind(), ErrorKind::Timeout);
 }
 
 #[test]

@@ -175,8 +175,8 @@ impl Task {
         self.waiting.push(wish);
     }
 
-    /// Who is asked: the brokers that are known, those first that are less likely to have been asked last time, and then
-    /// the addresses that the user gave.
+    /// Who is asked: the brokers that are known, in another order each time, but those first to whom there is a connection;
+    /// and then the addresses that the user gave.
     fn peers(&mut self) -> Vec<Peer> {
         let known = self.tell.borrow().clone();
         let brokers = known.iter().flat_map(|cluster| cluster.brokers.keys().map(|id| Peer::Broker(*id)));
@@ -188,6 +188,7 @@ impl Task {
                 peers.rotate_left(first);
             }
         }
+        brokers.sort_by_key(|broker| !self.pool.is_up(broker, Purpose::Calls));
         brokers.extend(seeds);
         brokers
     }

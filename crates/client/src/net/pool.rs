@@ -123,6 +123,13 @@ impl Pool {
         Ok(kept.connection.clone())
     }
 
+    /// Whether there is a connection that can be used at once.
+    pub(crate) fn is_up(&self, peer: &Peer, purpose: Purpose) -> bool {
+        let open = self.open.lock();
+        let kept = open.connections.get(&(peer.clone(), purpose));
+        kept.is_some_and(|kept| matches!(kept.connection.state(), State::Up(_)))
+    }
+
     /// Takes note of where the cluster's brokers are. Connections to brokers that are no longer there, or elsewhere, end
     /// when what is under way on them is answered.
     pub(crate) fn set_brokers(&self, addresses: BTreeMap<i32, Address>) {
