@@ -19,7 +19,6 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     error::GroupError,
     group::{Answer, CommitClaim, FetchClaim, GroupDescription, GroupOverview},
-    patterns::Resolver,
     shared::{Job, Shared},
     step::Step,
     table::Work,
@@ -34,19 +33,11 @@ pub struct Groups<S: Storage> {
     // Goes before the way to ask: the owner finds nobody else at the groups when nobody can ask any more.
     shared: Arc<Shared<S>>,
     jobs: mpsc::UnboundedSender<Job<S>>,
-    broker: Arc<Broker<S>>,
-    resolver: Resolver,
 }
 
 impl<S: Storage> Clone for Groups<S> {
     fn clone(&self) -> Self {
-        let Self { shared, jobs, broker, resolver } = self;
-        Self {
-            shared: shared.clone(),
-            jobs: jobs.clone(),
-            broker: broker.clone(),
-            resolver: resolver.clone(),
-        }
+        Self { shared: self.shared.clone(), jobs: self.jobs.clone() }
     }
 }
 
@@ -55,27 +46,19 @@ pub(super) struct WeakGroups<S: Storage> {
     shared: Weak<Shared<S>>,
     jobs: mpsc::WeakUnboundedSender<Job<S>>,
     broker: Arc<Broker<S>>,
-    resolver: Resolver,
 }
 
 impl<S: Storage> Clone for WeakGroups<S> {
     fn clone(&self) -> Self {
-        let Self { shared, jobs, broker, resolver } = self;
-        Self {
-            shared: shared.clone(),
-            jobs: jobs.clone(),
-            broker: broker.clone(),
-            resolver: resolver.clone(),
-        }
+        Self { shared: self.shared.clone(), jobs: self.jobs.clone(), broker: self.broker.clone() }
     }
 }
 
 impl<S: Storage> WeakGroups<S> {
     /// The groups, while others can ask for them.
     pub(super) fn upgrade(&self) -> Option<Groups<S>> {
-        let Self { shared, jobs, broker, resolver } = self;
-        let jobs = jobs.upgrade()?;
-        Some(Groups { shared: shared.upgrade()?, jobs, broker: broker.clone(), resolver: resolver.clone() })
+        let jobs = self.jobs.upgrade()?;
+        Some(Groups { shared: self.shared.upgrade()?, jobs })
     }
 
     /// The broker whose groups they are.
@@ -136,27 +119,17 @@ pub struct LeavingMember {
 }
 
 impl<S: Storage> Groups<S> {
-    pub(super) fn new(
-        jobs: mpsc::UnboundedSender<Job<S>>,
-        shared: Arc<Shared<S>>,
-        broker: Arc<Broker<S>>,
-        resolver: Resolver,
-    ) -> Self {
-        Self { shared, jobs, broker, resolver }
+    pub(super) fn new(jobs: mpsc::UnboundedSender<Job<S>>, shared: Arc<Shared<S>>) -> Self {
+        Self { shared, jobs }
     }
 
     pub(super) fn downgrade(&self) -> WeakGroups<S> {
-        let Self { shared, jobs, broker, resolver } = self;
-        WeakGroups {
-            shared: Arc::downgrade(shared),
-            jobs: jobs.downgrade(),
-            broker: broker.clone(),
-            resolver: resolver.clone(),
-        }
+        let (shared, jobs) = (Arc::downgrade(&self.shared), self.jobs.downgrade());
+        WeakGroups { shared, jobs, broker: self.shared.broker.clone() }
     }
 
     fn store(&self) -> &S::Groups {
-        self.broker.storage().groups()
+        self.shared.broker.storage().groups()
     }
 
     /// A member joins a classic group, or joins it again (JoinGroup). The answer comes when the rebalance is
@@ -260,7 +233,7 @@ impl<S: Storage> Groups<S> {
     /// Which topics a regular expression in a subscription stands for now (KIP-848). Anchors are not needed: the whole
     /// name of a topic is matched.
     pub async fn resolve(&self, pattern: &str) -> consumer::Pattern {
-        self.resolver.resolve(&self.broker, pattern).await
+        self.shared.resolver.resolve(&self.shared.broker, pattern).await
     }
 
     /// The group's offsets of these partitions (OffsetFetch), in the order of `keys`; those that it has none of are

@@ -11,11 +11,10 @@ use super::{
     expiry::sweep,
     group::{Group, GroupSettings},
     handle::{Groups, WeakGroups},
-    patterns::Resolver,
     settling::settle,
     shared::{Job, Shared},
     table::Table,
-    tools::Event,
+    tools::{Event, Tools},
 };
 use crate::broker::Broker;
 
@@ -33,9 +32,7 @@ pub struct Owner<S: Storage> {
     jobs: mpsc::UnboundedReceiver<Job<S>>,
     events: mpsc::UnboundedReceiver<Event>,
     shared: Arc<Shared<S>>,
-    broker: Arc<Broker<S>>,
     settings: GroupSettings,
-    resolver: Resolver,
     /// When regular expressions are to be resolved again.
     resolve_at: Option<Duration>,
     resolved_at: Option<Duration>,
@@ -60,25 +57,24 @@ impl<S: Storage> Owner<S> {
         let (to_jobs, jobs) = mpsc::unbounded_channel();
         let (to_owner, events) = mpsc::unbounded_channel();
         let (to_settle, settling) = mpsc::unbounded_channel();
-        let resolver = Resolver::new();
-        let mut table = Table::new(broker.clone(), settings.clone(), to_settle, to_owner.clone());
+        let tools = Tools::new(broker.clone(), settings.clone(), to_settle, to_owner.clone());
+        let mut table = Table::new(tools);
         delete_offsets_of_gone_topics(&broker).await?;
         load_all(&broker, &mut table).await?;
-        let shared = Arc::new(Shared::new(table));
-        let groups = Groups::new(to_jobs, shared.clone(), broker.clone(), resolver.clone());
+        let sweep_at = Some(broker.clock().monotonic().saturating_add(settings.expiry_interval));
+        let shared = Arc::new(Shared::new(broker, table));
+        let groups = Groups::new(to_jobs, shared.clone());
         let mut owner = Self {
             jobs,
             events,
             shared,
-            resolver,
             resolve_at: None,
             resolved_at: None,
             is_resolving: false,
-            sweep_at: Some(broker.clock().monotonic().saturating_add(settings.expiry_interval)),
+            sweep_at,
             weak: groups.downgrade(),
             settler: tokio::spawn(settle(settling)),
             to_owner,
-            broker,
             settings,
         };
         // Topics may have come or gone since the groups were stored.
@@ -94,7 +90,7 @@ impl<S: Storage> Owner<S> {
 
     /// Serves requests until nobody can ask any more, and then ends what is on its way.
     pub async fn run(mut self) {
-        let mut topics = self.broker.topic_changes();
+        let mut topics = self.shared.broker.topic_changes();
         loop {
             let sleep = sleep(self.until_next());
             tokio::select! {
@@ -123,7 +119,7 @@ impl<S: Storage> Owner<S> {
     }
 
     fn now(&self) -> Duration {
-        self.broker.clock().monotonic()
+        self.shared.broker.clock().monotonic()
     }
 
     /// When regular expressions are to be resolved, if nobody does so already.
@@ -188,8 +184,8 @@ impl<S: Storage> Owner<S> {
             return;
         }
         self.is_resolving = true;
-        let (resolver, broker, to_owner) =
-            (self.resolver.clone(), self.broker.clone(), self.to_owner.clone());
+        let Shared { resolver, broker, .. } = &*self.shared;
+        let (resolver, broker, to_owner) = (resolver.clone(), broker.clone(), self.to_owner.clone());
         tokio::spawn(async move {
             let resolved = resolver.resolve_all(&broker, texts.into_iter().collect()).await;
             let _ = to_owner.send(Event::Resolved(resolved));
@@ -198,7 +194,7 @@ impl<S: Storage> Owner<S> {
 
     fn sweep(&self) {
         let (weak, to_owner) = (self.weak.clone(), self.to_owner.clone());
-        let (broker, retention) = (self.broker.clone(), self.settings.offsets_retention);
+        let (broker, retention) = (self.shared.broker.clone(), self.settings.offsets_retention);
         tokio::spawn(async move {
             if let Err(error) = sweep(&weak, retention).await {
                 broker.notices().failed("deleting expired offsets", &error);

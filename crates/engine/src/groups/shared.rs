@@ -11,9 +11,11 @@ use tokio::sync::oneshot;
 
 use super::{
     group::GroupOverview,
+    patterns::Resolver,
     step::Step,
     table::{Table, Work},
 };
+use crate::broker::Broker;
 
 /// What somebody wants of groups.
 pub(super) enum Job<S: Storage> {
@@ -23,15 +25,18 @@ pub(super) enum Job<S: Storage> {
     All(oneshot::Sender<Vec<GroupOverview>>),
 }
 
-/// The groups, and how many requests wait for their owner.
+/// The groups, how many requests wait for their owner, and what both sides ask beside.
 pub(super) struct Shared<S: Storage> {
+    pub(super) broker: Arc<Broker<S>>,
+    pub(super) resolver: Resolver,
     table: Mutex<Table<S>>,
     queued: AtomicUsize,
 }
 
 impl<S: Storage> Shared<S> {
-    pub(super) fn new(table: Table<S>) -> Self {
-        Self { table: Mutex::new(table), queued: AtomicUsize::new(0) }
+    pub(super) fn new(broker: Arc<Broker<S>>, table: Table<S>) -> Self {
+        let (table, queued) = (Mutex::new(table), AtomicUsize::new(0));
+        Self { broker, resolver: Resolver::new(), table, queued }
     }
 
     /// The groups, for their owner.

@@ -10,18 +10,15 @@ use std::{
 };
 
 use ottla_storage::{Reservation, Storage, StoredGroup};
-use tokio::sync::mpsc;
 
 use super::{
     error::GroupError,
-    group::{Group, GroupOverview, GroupSettings, Outcome},
+    group::{Group, GroupOverview, Outcome},
     memory::Share,
     patterns::Resolved,
-    settling::Settling,
     step::Step,
-    tools::{Event, Tools},
+    tools::Tools,
 };
-use crate::broker::Broker;
 
 /// Groups without members that are kept in memory, because they were asked for lately.
 const MEMBERLESS_MAX: usize = 4096;
@@ -81,19 +78,14 @@ pub(super) struct Table<S: Storage> {
 }
 
 impl<S: Storage> Table<S> {
-    pub(super) fn new(
-        broker: Arc<Broker<S>>,
-        settings: GroupSettings,
-        to_settle: mpsc::UnboundedSender<Settling>,
-        to_owner: mpsc::UnboundedSender<Event>,
-    ) -> Self {
+    pub(super) fn new(tools: Tools<S>) -> Self {
         Self {
             groups: HashMap::new(),
             memberless: VecDeque::new(),
             deadlines: BTreeSet::new(),
             to_tell: VecDeque::new(),
-            tools: Tools::new(broker, settings, to_settle, to_owner),
             memberless_max: MEMBERLESS_MAX,
+            tools,
         }
     }
 
@@ -138,15 +130,14 @@ impl<S: Storage> Table<S> {
     where
         W: FnOnce(&mut Step<'_, S>) -> T,
     {
-        let Some((id, _)) = self.groups.get_key_value(id) else { return Err(work) };
-        let id = id.clone();
-        let Some(entry) = self.groups.get_mut(&id).filter(|entry| entry.is_free()) else { return Err(work) };
+        let Some(entry) = self.groups.get_mut(id).filter(|entry| entry.is_free()) else { return Err(work) };
         let Some(group) = &mut entry.group else { return Err(work) };
+        let id = group.id();
         let mut step = Step::new(group, &mut self.tools);
         let done = work(&mut step);
         let outcome = step.into_outcome();
         entry.is_used = true;
-        self.carry_out(&id, outcome);
+        entry.carry_out(&id, outcome, &mut self.tools);
         self.set_deadline(&id);
         self.let_go(&id);
         Ok(done)
@@ -259,7 +250,7 @@ impl<S: Storage> Table<S> {
             } else {
                 break;
             };
-            self.carry_out(id, outcome);
+            entry.carry_out(id, outcome, &mut self.tools);
         }
         self.set_deadline(id);
         self.let_go(id);
@@ -283,18 +274,11 @@ impl<S: Storage> Table<S> {
             }
             if let Some(group) = &mut entry.group {
                 let outcome = group.tick(&self.tools.topics(), now, self.tools.broker.clock().wall());
-                self.carry_out(&id, outcome);
+                entry.carry_out(&id, outcome, &mut self.tools);
             }
             self.set_deadline(&id);
             self.let_go(&id);
         }
-    }
-
-    /// Does what a step of a group wants done.
-    fn carry_out(&mut self, id: &Arc<str>, outcome: Outcome) {
-        let Some(entry) = self.groups.get_mut(id) else { return };
-        entry.count_step(&outcome, &mut self.tools.share);
-        entry.is_busy = self.tools.carry_out(id, outcome);
     }
 
     /// Memory that was asked for is there.
@@ -352,6 +336,12 @@ impl<S: Storage> Entry<S> {
     fn is_idle(&self) -> bool {
         let memberless = self.group.as_ref().is_some_and(Group::is_memberless);
         memberless && self.is_free()
+    }
+
+    /// Does what a step of the group wants done.
+    fn carry_out(&mut self, id: &Arc<str>, outcome: Outcome, tools: &mut Tools<S>) {
+        self.count_step(&outcome, &mut tools.share);
+        self.is_busy = tools.carry_out(id, outcome);
     }
 
     /// Counts what the group holds.
