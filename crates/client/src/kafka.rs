@@ -152,7 +152,7 @@ impl Kafka {
         deadline: Instant,
         judge: impl Fn(&R::Response) -> Result<(), Error>,
     ) -> Result<R::Response, Error> {
-        let mut cluster = self.metadata()?.cluster(&[], deadline).await?;
+        let mut cluster = self.cluster(&[], deadline).await?;
         let mut failures = 0;
         loop {
             let attempt = async {
@@ -238,7 +238,7 @@ impl Whom {
     fn find(self, cluster: &Cluster, failures: u32) -> Result<i32, Error> {
         let found = match self {
             Self::Any => {
-                cluster.brokers.keys().cycle().nth(failures as usize % cluster.brokers.len().max(1)).copied()
+                cluster.brokers.keys().nth(failures as usize % cluster.brokers.len().max(1)).copied()
             }
             Self::Controller => cluster.controller,
         };

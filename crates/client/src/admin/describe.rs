@@ -5,7 +5,7 @@ use ottla_protocol::messages::metadata::{
 };
 
 use super::{Admin, TopicListing, refused};
-use crate::{error::Error, kafka::Whom};
+use crate::{error::Error, kafka::Whom, metadata::EMPTY_IS_NONE_FROM};
 
 /// A cluster.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -119,7 +119,7 @@ impl Admin {
             allow_auto_topic_creation: false,
             ..MetadataRequest::default()
         };
-        self.kafka.call(Whom::Any, 1, &request, self.kafka.deadline(), |_| Ok(())).await
+        self.kafka.call(Whom::Any, EMPTY_IS_NONE_FROM, &request, self.kafka.deadline(), |_| Ok(())).await
     }
 }
 

@@ -16,6 +16,8 @@ use ottla_protocol::{
 use super::{Admin, refused};
 use crate::error::{Error, ErrorKind};
 
+/// The first version of ListOffsets that answers with one offset (KIP-79); before, there was a list.
+const ONE_OFFSET_FROM: i16 = 1;
 /// The replica id of a client.
 const CLIENT: i32 = -1;
 /// The number that stands for the end.
@@ -88,7 +90,7 @@ impl Admin {
             }
             for (leader, asked) in by_leader {
                 let request = request(&asked);
-                let answer = self.kafka.ask(leader, 1, |_| request.clone(), deadline).await;
+                let answer = self.kafka.ask(leader, ONE_OFFSET_FROM, |_| request.clone(), deadline).await;
                 for (partition, _) in asked {
                     let listed =
                         answer.as_ref().map_err(Clone::clone).and_then(|answer| listed(answer, &partition));

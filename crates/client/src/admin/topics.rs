@@ -1,7 +1,7 @@
 //! Topics that come and go.
 
 use ottla_protocol::{
-    ErrorCode, Str,
+    ErrorCode,
     messages::{
         create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse},
         delete_topics::{DeleteTopicState, DeleteTopicsRequest},
@@ -110,12 +110,8 @@ impl Admin {
         let answer = self.kafka.call(Whom::Controller, least, &request, self.kafka.deadline(), judge).await?;
         let created = topics.into_iter().map(|NewTopic { name, .. }| {
             let told = answer.topics.iter().find(|topic| *topic.name == *name);
-            let result = told.map_or_else(
-                || Err(unanswered(&name)),
-                |told| {
-                    of_topic(told.error_code, &format!("creating topic {name}"), told.error_message.as_ref())
-                },
-            );
+            let told = told.map(|told| (told.error_code, told.error_message.as_deref()));
+            let result = outcome(&name, "creating", told);
             (name, result)
         });
         Ok(created.collect())
@@ -157,12 +153,8 @@ impl Admin {
             .await?;
         let deleted = names.into_iter().map(|name| {
             let told = answer.responses.iter().find(|topic| topic.name.as_deref() == Some(&*name));
-            let result = told.map_or_else(
-                || Err(unanswered(&name)),
-                |told| {
-                    of_topic(told.error_code, &format!("deleting topic {name}"), told.error_message.as_ref())
-                },
-            );
+            let told = told.map(|told| (told.error_code, told.error_message.as_deref()));
+            let result = outcome(&name, "deleting", told);
             (name, result)
         });
         Ok(deleted.collect())
@@ -177,6 +169,11 @@ fn by_controller(codes: impl IntoIterator<Item = ErrorCode>) -> Result<(), Error
     }
 }
 
-fn of_topic(code: ErrorCode, doing: &str, reason: Option<&Str>) -> Result<(), Error> {
-    if code.is_none() { Ok(()) } else { Err(refused(code, doing, reason.map(|reason| &**reason))) }
+/// What a broker told of a topic, with its reason, if it told anything.
+fn outcome(name: &str, doing: &str, told: Option<(ErrorCode, Option<&str>)>) -> Result<(), Error> {
+    match told {
+        Some((ErrorCode::NONE, _)) => Ok(()),
+        Some((code, reason)) => Err(refused(code, &format!("{doing} topic {name}"), reason)),
+        None => Err(unanswered(name)),
+    }
 }

@@ -7,3 +7,6 @@
 
 pub(crate) mod cluster;
 pub(crate) mod task;
+
+/// The first version of Metadata in which an empty list of topics stands for none, and no list for all.
+pub(crate) const EMPTY_IS_NONE_FROM: i16 = 1;

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::cluster::Cluster;
+use super::{EMPTY_IS_NONE_FROM, cluster::Cluster};
 use crate::{
     config::ClientConfig,
     error::{Error, ErrorKind},
@@ -29,8 +29,6 @@ use crate::{
 const SILENCE: Duration = Duration::from_millis(500);
 /// How many are asked at a time.
 const ASKED_MAX: usize = 4;
-/// The first version in which an empty list of topics stands for none.
-const EMPTY_IS_NONE_FROM: i16 = 1;
 /// The largest answer.
 const ANSWER_MAX: usize = 16 << 20;
 
@@ -95,7 +93,8 @@ impl Metadata {
         }
     }
 
-    /// A snapshot with these topics that is asked for after this call; after a backoff, where what it is for has failed so often in a row.
+    /// A snapshot with these topics that is asked for after this call; after a backoff, where what it is for has failed so
+    /// often in a row.
     ///
     /// # Errors
     /// `Timeout`: nobody answered until the deadline; the cause tells of the last attempt.
@@ -195,7 +194,7 @@ impl Task {
 
     /// Asks these until one has answered.
     async fn round(&self, peers: Vec<Peer>, deadline: Instant) -> Result<Cluster, Error> {
-        let mut last = Error::new(ErrorKind::Config, "the client knows no address of a broker");
+        let mut last = Error::new(ErrorKind::Retriable, "nobody has answered");
         let mut asked = FuturesUnordered::new();
         let mut peers = peers.into_iter();
         loop {
@@ -209,7 +208,7 @@ impl Task {
                     Err(error) => last = error,
                 },
                 () = sleep(SILENCE), if peers.len() > 0 && asked.len() < ASKED_MAX => {}
-                () = sleep_until(deadline) => return Err(last_or_silent(last)),
+                () = sleep_until(deadline) => return Err(last),
             }
         }
     }
@@ -218,9 +217,8 @@ impl Task {
         // An empty list stands for none, and no list would for all.
         let topic =
             |name: &Arc<str>| MetadataRequestTopic { name: Some((&**name).into()), ..Default::default() };
-        let topics: Vec<MetadataRequestTopic> = self.wanted.keys().map(topic).collect();
         let request = |_| MetadataRequest {
-            topics: Some(topics.clone()),
+            topics: Some(self.wanted.keys().map(topic).collect()),
             allow_auto_topic_creation: self.config.allow_auto_create_topics,
             ..MetadataRequest::default()
         };
@@ -238,16 +236,19 @@ impl Task {
             tracing::info!(cluster = cluster.id.as_deref(), "the cluster answers again");
         }
         self.pool.set_brokers(cluster.addresses());
-        self.pool.let_go_of_seeds();
         let cluster = Arc::new(cluster);
         self.tell.send_replace(Some(cluster.clone()));
-        let waiting = std::mem::take(&mut self.waiting);
-        let (due, waiting) = waiting.into_iter().partition::<Vec<_>, _>(|wish| wish.not_before <= began);
-        self.waiting = waiting;
-        for wish in due {
+        for wish in self.take_those(|wish| wish.not_before <= began) {
             // Who asked may have gone.
             let _ = wish.answer.send(Ok(cluster.clone()));
         }
+    }
+
+    /// The wishes of which something is so; the others go on waiting.
+    fn take_those(&mut self, is_so: impl Fn(&Wish) -> bool) -> Vec<Wish> {
+        let (taken, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(is_so);
+        self.waiting = waiting;
+        taken
     }
 
     /// Tells those whose time is over, and waits before the next round.
@@ -262,10 +263,7 @@ impl Task {
         let until = Instant::now() + backoff;
         sleep_until(earliest.map_or(until, |deadline| until.min(deadline))).await;
         let now = Instant::now();
-        let (late, waiting) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|wish| wish.deadline <= now);
-        self.waiting = waiting;
-        for wish in late {
+        for wish in self.take_those(|wish| wish.deadline <= now) {
             let late = Error::because(
                 ErrorKind::Timeout,
                 "no broker of the cluster answered in time",
@@ -273,12 +271,5 @@ impl Task {
             );
             let _ = wish.answer.send(Err(late));
         }
-    }
-}
-
-fn last_or_silent(last: Error) -> Error {
-    match last.kind() {
-        ErrorKind::Config => Error::new(ErrorKind::Retriable, "nobody has answered"),
-        _ => last,
     }
 }

@@ -316,6 +316,17 @@ struct Unanswered {
     asking: Option<(Instant, Answer)>,
 }
 
+impl Unanswered {
+    /// Tells whoever waits, if somebody still does, that there is no answer, where so many bytes of all were written.
+    fn fail(&mut self, written: u64, error: Error) {
+        if let Some((_, answer)) = self.asking.take() {
+            let sent = if written > self.begins_at { Sent::Maybe } else { Sent::No };
+            // Who asked may have gone.
+            let _ = answer.send(Err(Failure { sent, error }));
+        }
+    }
+}
+
 impl Exchange {
     async fn run(
         &mut self,
@@ -377,12 +388,10 @@ impl Exchange {
 
     /// Those whose time is over are told. Their answers may still come, and are dropped then.
     fn tell_the_late(&mut self, now: Instant) {
-        for request in &mut self.unanswered {
-            if let Some((_, answer)) = request.asking.take_if(|(deadline, _)| *deadline <= now) {
-                let error = Error::new(ErrorKind::Timeout, format!("no answer to {} in time", request.api));
-                let sent = if self.written > request.begins_at { Sent::Maybe } else { Sent::No };
-                let _ = answer.send(Err(Failure { sent, error }));
-            }
+        let is_late = |request: &&mut Unanswered| request.asking.as_ref().is_some_and(|(at, _)| *at <= now);
+        for request in self.unanswered.iter_mut().filter(is_late) {
+            let what = format!("no answer to {} in time", request.api);
+            request.fail(self.written, Error::new(ErrorKind::Timeout, what));
         }
     }
 
@@ -442,11 +451,8 @@ impl Exchange {
 
     /// No answer will come any more.
     fn fail(&mut self, error: &Error) {
-        for request in self.unanswered.drain(..) {
-            let sent = if self.written > request.begins_at { Sent::Maybe } else { Sent::No };
-            if let Some((_, answer)) = request.asking {
-                let _ = answer.send(Err(Failure { sent, error: error.clone() }));
-            }
+        for mut request in self.unanswered.drain(..) {
+            request.fail(self.written, error.clone());
         }
     }
 }

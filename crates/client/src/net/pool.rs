@@ -130,20 +130,15 @@ impl Pool {
         kept.is_some_and(|kept| matches!(kept.connection.state(), State::Up(_)))
     }
 
-    /// Takes note of where the cluster's brokers are. Connections to brokers that are no longer there, or elsewhere, end
-    /// when what is under way on them is answered.
+    /// Takes note of where the cluster's brokers are. Connections to brokers that are no longer there, or elsewhere, and to
+    /// addresses that the user gave, which are of no more use then, end when what is under way on them is answered.
     pub(crate) fn set_brokers(&self, addresses: BTreeMap<i32, Address>) {
         let mut open = self.open.lock();
         open.connections.retain(|(peer, _), kept| match peer {
-            Peer::Seed(_) => true,
+            Peer::Seed(_) => false,
             Peer::Broker(id) => addresses.get(id) == Some(&kept.address),
         });
         open.addresses = addresses;
-    }
-
-    /// Ends the connections to addresses that the user gave: the cluster's brokers are known.
-    pub(crate) fn let_go_of_seeds(&self) {
-        self.open.lock().connections.retain(|(peer, _), _| matches!(peer, Peer::Broker(_)));
     }
 }
 

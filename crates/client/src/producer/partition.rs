@@ -76,11 +76,13 @@ impl Partition {
 
     /// How many more bytes the partition holds when it has taken this record.
     pub(crate) fn growth(&self, record: &Record, wall: TimestampMs, limits: &Limits) -> usize {
-        record.with_new(wall, |record| match &self.open {
-            Some(Open { builder, .. }) if builder.would_be_size(record) <= limits.batch_bytes => {
-                builder.would_be_size(record) - builder.size()
+        record.with_new(wall, |record| {
+            let builder = self.open.as_ref().map(|open| &open.builder);
+            let grown = builder.map(|builder| (builder.would_be_size(record), builder.size()));
+            match grown.filter(|(grown, _)| *grown <= limits.batch_bytes) {
+                Some((grown, size)) => grown - size,
+                None => BatchBuilder::new().would_be_size(record),
             }
-            _ => BatchBuilder::new().would_be_size(record),
         })
     }
 
