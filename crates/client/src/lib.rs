@@ -14,13 +14,15 @@
 //! Inside: `net` (connections), `metadata` (what is known of the cluster), `runtime` (where it runs).
 
 #![deny(missing_docs)]
+#![allow(dead_code)]
 
 pub mod admin;
+mod budget;
 pub mod config;
+mod drivers;
 pub mod error;
 mod jitter;
 pub mod kafka;
-#[cfg_attr(not(test), expect(dead_code, reason = "the producer that fills it is not there yet"))]
 mod lanes;
 mod metadata;
 mod net;

@@ -250,10 +250,15 @@ impl Driver {
             let versions = shake_hands(&mut wire, &self.broker).await?;
             Ok((wire, versions))
         };
-        timeout(within, connecting).await.unwrap_or_else(|_| {
+        let late = |_| {
             let what = format!("{} did not answer within {within:?} of connecting", self.broker);
             Err(Error::new(ErrorKind::Retriable, what))
-        })
+        };
+        tokio::select! {
+            connected = timeout(within, connecting) => connected.unwrap_or_else(late),
+            // Nobody wants it any more.
+            () = self.tell.closed() => Err(ended()),
+        }
     }
 
     /// Serves requests until the connection ends, which nobody is to blame for where it was idle.
