@@ -17,15 +17,17 @@ use crate::{
     error::{Error, ErrorKind},
     jitter::Jitter,
     metadata::{cluster::Cluster, task::Metadata},
+    metrics::{Counters, Metrics},
     net::{
         address::Address,
         pool::{Peer, Pool, Purpose},
     },
+    producer::ProducerBuilder,
     runtime::Runtime,
 };
 
 /// The largest answer to a call; what carries records has bounds of its own.
-const ANSWER_MAX: usize = 16 << 20;
+pub(crate) const ANSWER_MAX: usize = 16 << 20;
 
 /// A Kafka cluster.
 ///
@@ -43,6 +45,7 @@ struct Shared {
     /// The same for consumers.
     consumer: ConsumerConfig,
     budget: Arc<Budget>,
+    counters: Arc<Counters>,
     seeds: Vec<Address>,
     runtime: Option<Handle>,
     /// What runs, from the first use on.
@@ -104,6 +107,16 @@ impl Kafka {
         Admin::new(self.clone())
     }
 
+    /// Begins a producer.
+    pub fn producer(&self) -> ProducerBuilder {
+        ProducerBuilder::new(self.clone(), self.shared.producer.clone())
+    }
+
+    /// What this client and all that was made from it have done, and what they hold at the moment.
+    pub fn metrics(&self) -> Metrics {
+        self.shared.counters.snapshot()
+    }
+
     /// What runs, from the first call of this on.
     ///
     /// # Errors
@@ -129,6 +142,10 @@ impl Kafka {
 
     pub(crate) fn config(&self) -> &Arc<ClientConfig> {
         &self.shared.config
+    }
+
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.shared.counters
     }
 
     pub(crate) fn budget(&self) -> &Arc<Budget> {
@@ -366,8 +383,8 @@ impl KafkaBuilder {
         }
         let seeds = config.seeds.iter().map(|seed| seed.parse()).collect::<Result<_, _>>()?;
         let budget = Arc::new(Budget::new(config.memory_budget));
-        let (config, running) = (Arc::new(config), OnceLock::new());
-        let shared = Shared { config, producer, consumer, budget, seeds, runtime, running };
+        let (config, counters, running) = (Arc::new(config), Arc::default(), OnceLock::new());
+        let shared = Shared { config, producer, consumer, budget, counters, seeds, runtime, running };
         Ok(Kafka { shared: Arc::new(shared) })
     }
 
