@@ -227,6 +227,18 @@ struct Driver {
     tell: watch::Sender<State>,
 }
 
+impl Drop for Driver {
+    /// Where the runtime ends, so does the connection, whatever it was at.
+    fn drop(&mut self) {
+        let was_up = match &*self.tell.borrow() {
+            State::Down { .. } => return,
+            State::Up(_) => true,
+            State::Connecting => false,
+        };
+        self.tell.send_replace(State::Down { error: ended(), at: Instant::now(), was_up });
+    }
+}
+
 impl Driver {
     async fn run(mut self) {
         let (error, was_up) = match self.connect().await {

@@ -171,7 +171,8 @@ async fn who_does_not_answer_is_left_and_what_was_sent_may_have_come_there() {
 #[tokio::test]
 async fn who_does_not_wait_any_longer_does_not_end_the_connection_for_others() {
     let (connection, mut peer) = pair().await;
-    let hurried = connection.send(8, &MetadataRequest::default(), &[], Some(MIB), Instant::now() + SHORT).unwrap();
+    let hurried =
+        connection.send(8, &MetadataRequest::default(), &[], Some(MIB), Instant::now() + SHORT).unwrap();
     let waits = send(&connection);
     let Failure { sent, error } = failure(hurried).await;
     assert_eq!((sent, error.kind()), (Sent::Maybe, ErrorKind::Timeout));

@@ -12,7 +12,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::accumulator::{Accumulator, Turn};
+use super::accumulator::Accumulator;
 use crate::{
     error::{Error, ErrorKind},
     metrics::Counters,
@@ -29,6 +29,8 @@ pub(super) struct Shared {
 /// What changes.
 pub(super) struct State {
     pub(super) accumulator: Accumulator,
+    /// How many are telling at the moment what came of a change.
+    telling: usize,
     /// Those who wait until all batches up to a number are settled.
     pub(super) flushing: Vec<(u64, oneshot::Sender<()>)>,
     /// Those who wait until nothing drives the producer any more.
@@ -41,7 +43,7 @@ pub(super) struct State {
 impl Shared {
     pub(super) fn new(accumulator: Accumulator, counters: Arc<Counters>) -> Self {
         let (flushing, closing) = (Vec::new(), Vec::new());
-        let state = State { accumulator, flushing, closing, ends_at: None, has_ended: false };
+        let state = State { accumulator, telling: 0, flushing, closing, ends_at: None, has_ended: false };
         Self { began: Instant::now(), state: Mutex::new(state), wake: Notify::new(), counters }
     }
 
@@ -67,12 +69,19 @@ impl Shared {
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock();
         let changed = change(&mut state);
-        let (turn, flushed) = state.told();
+        let turn = std::mem::take(&mut state.accumulator.turn);
+        let has_news = turn.has_news();
+        state.telling += usize::from(has_news);
+        let flushed = state.take_flushed();
         drop(state);
         turn.tell();
-        for flushed in flushed {
-            // Whoever asked may have gone.
-            let _ = flushed.send(());
+        tell_flushed(flushed);
+        if has_news {
+            let mut state = self.state.lock();
+            state.telling -= 1;
+            let flushed = state.take_flushed();
+            drop(state);
+            tell_flushed(flushed);
         }
         changed
     }
@@ -100,21 +109,25 @@ impl Shared {
 }
 
 impl State {
-    /// What is to be told where no lock is held.
-    fn told(&mut self) -> (Turn, Vec<oneshot::Sender<()>>) {
-        let turn = std::mem::take(&mut self.accumulator.turn);
-        let mut flushed = Vec::new();
-        if !self.flushing.is_empty() {
-            let accumulator = &self.accumulator;
-            let (done, waiting) = std::mem::take(&mut self.flushing)
-                .into_iter()
-                .filter(|(_, sender)| !sender.is_closed())
-                .partition(|(number, _)| accumulator.is_flushed(*number));
-            self.flushing = waiting;
-            let done: Vec<(u64, oneshot::Sender<()>)> = done;
-            flushed.extend(done.into_iter().map(|(_, sender)| sender));
+    /// Those who wait for nothing any more: everything is settled, and everybody was told.
+    fn take_flushed(&mut self) -> Vec<oneshot::Sender<()>> {
+        if self.flushing.is_empty() || self.telling > 0 {
+            return Vec::new();
         }
-        (turn, flushed)
+        let accumulator = &self.accumulator;
+        let (flushed, flushing): (Vec<_>, Vec<_>) = std::mem::take(&mut self.flushing)
+            .into_iter()
+            .filter(|(_, sender)| !sender.is_closed())
+            .partition(|(number, _)| accumulator.is_flushed(*number));
+        self.flushing = flushing;
+        flushed.into_iter().map(|(_, sender)| sender).collect()
+    }
+}
+
+fn tell_flushed(flushed: Vec<oneshot::Sender<()>>) {
+    for flushed in flushed {
+        // Whoever asked may have gone.
+        let _ = flushed.send(());
     }
 }
 

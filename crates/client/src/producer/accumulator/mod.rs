@@ -101,6 +101,11 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
+    /// Whether a record's fate is to be told.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.news.is_empty()
+    }
+
     /// Tells whoever waits.
     pub(crate) fn tell(self) {
         self.news.into_iter().for_each(News::tell);
@@ -243,7 +248,9 @@ impl Accumulator {
         }
         self.check_size(record, wall, fit.bytes())?;
         self.take_room(self.slots[slot].lane, fit.bytes(), place)?;
-        let delivery = self.append(slot, record, fit, wall, &now)?;
+        self.last_opening += u64::from(matches!(fit, Fit::Opens { .. }));
+        let arrival = Arrival { now: &now, wall, opening: self.last_opening };
+        let delivery = self.append(slot, record, fit, arrival)?;
         let mut is_urgent = is_full;
         if matches!(fit, Fit::Opens { .. }) {
             self.touch(slot, now());
@@ -362,11 +369,8 @@ impl Accumulator {
         slot: usize,
         record: &Record,
         fit: Fit,
-        wall: TimestampMs,
-        now: impl FnOnce() -> Duration,
+        arrival: Arrival<impl FnOnce() -> Duration>,
     ) -> Result<Delivery, Error> {
-        self.last_opening += u64::from(matches!(fit, Fit::Opens { .. }));
-        let arrival = Arrival { now, wall, opening: self.last_opening };
         let Slot { partition, bytes, lane, .. } = &mut self.slots[slot];
         let appended = partition.append(record, fit, arrival);
         match appended {
@@ -695,13 +699,14 @@ impl Accumulator {
         if !self.topics[topic].is_known() {
             return;
         }
-        while let Some(Pending { record, outcome, since, bytes, .. }) = self.topics[topic].pending.pop_front()
+        while let Some(Pending { record, outcome, since, opening, bytes }) =
+            self.topics[topic].pending.pop_front()
         {
             self.turn.ready.push(self.budget.give_back(Lane::NoLeader, bytes));
             let appended = self.choose(topic, &record).and_then(|slot| {
                 let fit = self.slots[slot].partition.fit(&record, wall, &self.settings.limits);
                 self.budget.take(self.slots[slot].lane, fit.bytes());
-                let delivery = self.append(slot, &record, fit, wall, || since)?;
+                let delivery = self.append(slot, &record, fit, Arrival { now: || since, wall, opening })?;
                 self.touch(slot, now);
                 Ok(delivery)
             });
