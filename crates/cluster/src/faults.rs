@@ -98,10 +98,17 @@ pub enum Action {
     /// served; at the request as a whole where it has no topics, or where the error is about a fetch session. A Produce
     /// request with acks=0, which has no answer, ends its connection.
     Fail(ErrorCode),
+    /// The broker does what is asked, and answers this error all the same, which stands where that of [`Action::Fail`]
+    /// does: REQUEST_TIMED_OUT and NOT_ENOUGH_REPLICAS_AFTER_APPEND are such. What it cannot do it answers with its own
+    /// error.
+    FailAfter(ErrorCode),
     /// The broker does what is asked, and closes the connection instead of answering.
     LoseAnswer,
     /// The broker closes the connection, and does not do what is asked.
     LoseRequest,
+    /// The broker neither does what is asked nor answers, and the connection stays open. What comes on it after this
+    /// request is served, so that a client which has sent several ahead gets the next answer out of turn.
+    Ignore,
     /// The broker does what is asked, and answers after this time.
     Delay(Duration),
     /// The broker does what is asked, and answers when [`Hook::release`] or [`Hook::remove`] is called.

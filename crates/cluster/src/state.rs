@@ -122,6 +122,12 @@ impl Refusal {
     }
 }
 
+impl From<Refusal> for ErrorCode {
+    fn from(refusal: Refusal) -> Self {
+        refusal.code
+    }
+}
+
 impl Shared {
     pub(crate) fn new(state: State) -> Self {
         Self { state: Mutex::new(state), changed: Condvar::new(), changes: watch::Sender::new(0) }

@@ -43,7 +43,7 @@ pub(super) fn handle(
         let created = match times.remove(&topic.name) {
             None => continue,
             _ if too_many => Err(Refusal::new(ErrorCode::POLICY_VIOLATION, TOO_MANY)),
-            Some(1) => create(state, call, topic, request.validate_only),
+            Some(1) => call.on_topic(&topic.name, || create(state, call, topic, request.validate_only)),
             Some(_) => Err(Refusal::new(ErrorCode::INVALID_REQUEST, "the topic is named more than once")),
         };
         topics.push(created.unwrap_or_else(|refusal| CreatableTopicResult {
@@ -71,9 +71,6 @@ fn create(
     asked: &CreatableTopic,
     validate_only: bool,
 ) -> Result<CreatableTopicResult, Refusal> {
-    if let Some(code) = call.topic_error(&asked.name) {
-        return Err(Refusal::new(code, "the test asked for this error"));
-    }
     check_controller(state, call)?;
     let new = new_topic(state, asked)?;
     if validate_only {
