@@ -372,6 +372,19 @@ impl Cluster {
         self.shared.notify();
     }
 
+    /// Gives a topic more partitions: `count` in all, with the replication factor that it has.
+    #[track_caller]
+    pub fn create_partitions(&self, name: &str, count: i32) {
+        let grown = {
+            let mut state = self.shared.state.lock();
+            state.plan_growth(name, count, None).map(|new| state.grow(name, new))
+        };
+        grown.unwrap_or_else(|refusal| {
+            panic!("topic '{name}' cannot have {count} partitions: {}", refusal.why)
+        });
+        self.shared.notify();
+    }
+
     /// Deletes a topic.
     #[track_caller]
     pub fn delete_topic(&self, name: &str) {

@@ -110,6 +110,11 @@ pub(crate) fn check(name: &str, value: &str) -> Result<(), String> {
     if fits { Ok(()) } else { Err(format!("'{value}' is no value for '{name}'")) }
 }
 
+/// The cleanup policies of a topic.
+pub(crate) fn policies(given: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
+    value(given, CLEANUP_POLICY).split(',').map(str::trim)
+}
+
 /// The value of a topic's setting: the one that was given, or the default.
 pub(crate) fn value<'a>(given: &'a BTreeMap<String, String>, name: &str) -> &'a str {
     let default = || TOPIC.iter().find(|setting| setting.name == name).map_or("", |setting| setting.default);

@@ -106,11 +106,7 @@ fn assignments(state: &State, asked: &CreatableTopic) -> Result<Vec<Vec<i32>>, R
     let mut sorted: Vec<_> = asked.assignments.iter().collect();
     sorted.sort_unstable_by_key(|assignment| assignment.partition_index);
     let dense = sorted.iter().zip(0..).all(|(assignment, index)| assignment.partition_index == index);
-    let known = |ids: &[i32]| {
-        let each_once = ids.iter().enumerate().all(|(at, id)| !ids[..at].contains(id));
-        !ids.is_empty() && each_once && ids.iter().all(|id| state.node(*id).is_some())
-    };
-    if !dense || !sorted.iter().all(|assignment| known(&assignment.broker_ids)) {
+    if !dense || !sorted.iter().all(|assignment| state.can_be_replicas(&assignment.broker_ids)) {
         let why = "an assignment names each partition from 0 on once, and brokers that are there";
         return Err(Refusal::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
     }

@@ -1,10 +1,12 @@
 //! What a node answers: one file for each API, headed by its versions.
 //!
 //! A handler is a function of the state and a request. Here, a request is decoded, meets the faults that are set up,
-//! and its answer is encoded. CreatePartitions, DeleteRecords and the APIs that alter settings belong here too.
+//! and its answer is encoded.
 
 mod api_versions;
+mod create_partitions;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
@@ -143,12 +145,18 @@ pub(crate) async fn answer(shared: &Shared, node: i32, frame: Bytes) -> Answer {
         ApiKey::DELETE_TOPICS => {
             serve(shared, node, frame, delete_topics::asked, delete_topics::handle).await
         }
+        ApiKey::DELETE_RECORDS => {
+            serve(shared, node, frame, delete_records::asked, delete_records::handle).await
+        }
         ApiKey::INIT_PRODUCER_ID => serve(shared, node, frame, nothing, init_producer_id::handle).await,
         ApiKey::OFFSET_FOR_LEADER_EPOCH => {
             serve(shared, node, frame, offset_for_leader_epoch::asked, offset_for_leader_epoch::handle).await
         }
         ApiKey::DESCRIBE_CONFIGS => {
             serve(shared, node, frame, describe_configs::asked, describe_configs::handle).await
+        }
+        ApiKey::CREATE_PARTITIONS => {
+            serve(shared, node, frame, create_partitions::asked, create_partitions::handle).await
         }
         ApiKey::DESCRIBE_CLUSTER => serve(shared, node, frame, nothing, describe_cluster::handle).await,
         // No version has an API that is not here.
