@@ -19,6 +19,7 @@ use crate::{
     faults::{Action, Filter, Hook},
     node::Connection,
     sessions::FetchSessions,
+    settings::Given,
     state::{Counts, NewTopic, Node, Partition, Settings, Shared, State},
     thread::Thread,
     versions::KafkaVersion,
@@ -192,6 +193,7 @@ impl Builder {
             advertised: machine.door.address(),
             version: self.version,
             fenced: false,
+            configs: Given::new(),
             sessions: FetchSessions::new(id.wrapping_mul(SESSION_IDS_PER_NODE) & i32::MAX),
             counts: Counts::default(),
         };

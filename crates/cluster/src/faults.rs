@@ -74,6 +74,11 @@ impl Filter {
         self.partition.is_some()
     }
 
+    /// Whether the filter looks at topics or partitions at all.
+    pub(crate) fn names_topics(&self) -> bool {
+        self.topic.is_some() || self.partition.is_some()
+    }
+
     /// Whether a topic, or a partition of it, is meant.
     pub(crate) fn means(&self, topic: &str, partition: Option<i32>) -> bool {
         self.topic.as_deref().is_none_or(|wanted| wanted == topic)
@@ -83,8 +88,7 @@ impl Filter {
     fn matches(&self, api: ApiKey, node: i32, asked: &[Asked]) -> bool {
         self.api.is_none_or(|wanted| wanted == api)
             && self.node.is_none_or(|wanted| wanted == node)
-            && ((self.topic.is_none() && self.partition.is_none())
-                || asked.iter().any(|asked| self.means(&asked.topic, asked.partition)))
+            && (!self.names_topics() || asked.iter().any(|asked| self.means(&asked.topic, asked.partition)))
     }
 }
 

@@ -68,9 +68,9 @@
 //! # What it is, and what it is not
 //!
 //! It answers ApiVersions, Metadata, Produce, Fetch, ListOffsets, OffsetForLeaderEpoch, InitProducerId, CreateTopics,
-//! CreatePartitions, DeleteTopics, DeleteRecords, DescribeCluster and DescribeConfigs as Kafka does, in every version from
-//! Kafka 2.1 to 4.3 and with the errors that Kafka answers: idempotent producers, leader epochs and fetch sessions work.
-//! Records live in memory. There are no groups, no transactions, no authentication and no replication: each replica has
+//! CreatePartitions, DeleteTopics, DeleteRecords, DescribeCluster, DescribeConfigs, AlterConfigs and
+//! IncrementalAlterConfigs as Kafka does, in every version from Kafka 2.1 to 4.3 and with the errors that Kafka answers:
+//! idempotent producers, leader epochs and fetch sessions work. Records live in memory. There are no groups, no transactions, no authentication and no replication: each replica has
 //! at once what the leader has.
 //!
 //! # Architecture invariants

@@ -10,7 +10,13 @@ use ottla_records::{ProduceLimits, TimestampMs};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
-use crate::{faults::Hooks, log::PartitionLog, sessions::FetchSessions, settings, versions::KafkaVersion};
+use crate::{
+    faults::Hooks,
+    log::PartitionLog,
+    sessions::FetchSessions,
+    settings::{self, Given},
+    versions::KafkaVersion,
+};
 
 /// How long a test waits for what it expects: far longer than anything takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,6 +42,8 @@ pub(crate) struct State {
     pub(crate) topics: BTreeMap<String, Topic>,
     pub(crate) hooks: Hooks,
     pub(crate) settings: Settings,
+    /// What was given for all brokers while they ran.
+    pub(crate) default_configs: Given,
     next_topic: u64,
     next_producer_id: i64,
 }
@@ -61,6 +69,8 @@ pub(crate) struct Node {
     pub(crate) version: KafkaVersion,
     /// Whether the cluster has taken notice that the node is gone.
     pub(crate) fenced: bool,
+    /// What was given for it while it ran.
+    pub(crate) configs: Given,
     pub(crate) sessions: FetchSessions,
     pub(crate) counts: Counts,
 }
@@ -85,7 +95,7 @@ pub(crate) struct Topic {
     pub(crate) id: Uuid,
     pub(crate) partitions: Vec<Partition>,
     /// The settings that were given for it.
-    pub(crate) configs: BTreeMap<String, String>,
+    pub(crate) configs: Given,
 }
 
 #[derive(Debug)]
@@ -104,7 +114,7 @@ pub(crate) struct NewTopic {
     pub(crate) partitions: Option<i32>,
     /// `None` for the cluster's default.
     pub(crate) replication_factor: Option<i16>,
-    pub(crate) configs: BTreeMap<String, String>,
+    pub(crate) configs: Given,
     /// The replicas of each partition, the leader first; empty to have them chosen.
     pub(crate) assignments: Vec<Vec<i32>>,
 }
@@ -154,9 +164,10 @@ impl Shared {
 
 impl State {
     pub(crate) fn new(cluster_id: String, nodes: Vec<Node>, settings: Settings) -> Self {
-        let (topics, hooks) = (BTreeMap::new(), Hooks::default());
+        let (topics, hooks, default_configs) = (BTreeMap::new(), Hooks::default(), Given::new());
         // Ids that a broker could not have given by chance show a mistake sooner.
-        Self { cluster_id, nodes, topics, hooks, settings, next_topic: 1, next_producer_id: 1000 }
+        let (next_topic, next_producer_id) = (1, 1000);
+        Self { cluster_id, nodes, topics, hooks, settings, default_configs, next_topic, next_producer_id }
     }
 
     pub(crate) fn node(&self, id: i32) -> Option<&Node> {
@@ -195,7 +206,7 @@ impl State {
         topic: &str,
         index: i32,
         leader_epoch: i32,
-    ) -> Result<(&mut Partition, &BTreeMap<String, String>), ErrorCode> {
+    ) -> Result<(&mut Partition, &Given), ErrorCode> {
         let topic = self.topics.get_mut(topic).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
         let partition = usize::try_from(index).ok().and_then(|index| topic.partitions.get_mut(index));
         let partition = partition.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
@@ -231,7 +242,7 @@ impl State {
             return Err(Refusal::new(ErrorCode::INVALID_TOPIC_EXCEPTION, why));
         }
         for (name, value) in &new.configs {
-            settings::check(name, value).map_err(|why| Refusal::new(ErrorCode::INVALID_CONFIG, why))?;
+            settings::TOPIC.check(name, value)?;
         }
         let assignments =
             if new.assignments.is_empty() { self.assign(new)? } else { new.assignments.clone() };
@@ -417,7 +428,7 @@ impl Counts {
 }
 
 /// What a topic's settings allow of a batch.
-pub(crate) fn produce_limits(configs: &BTreeMap<String, String>) -> ProduceLimits {
+pub(crate) fn produce_limits(configs: &Given) -> ProduceLimits {
     let value = |name| settings::value(configs, name);
     ProduceLimits {
         size_max: value(settings::MAX_MESSAGE_BYTES).parse().unwrap_or(usize::MAX),
@@ -427,7 +438,7 @@ pub(crate) fn produce_limits(configs: &BTreeMap<String, String>) -> ProduceLimit
 }
 
 /// The stamp of records that are appended now, where the topic's settings ask for one.
-pub(crate) fn append_time(configs: &BTreeMap<String, String>) -> Option<TimestampMs> {
+pub(crate) fn append_time(configs: &Given) -> Option<TimestampMs> {
     (settings::value(configs, settings::TIMESTAMP_TYPE) == "LogAppendTime").then(now)
 }
 

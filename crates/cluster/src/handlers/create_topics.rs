@@ -81,7 +81,7 @@ fn create(
 }
 
 fn new_topic(state: &State, asked: &CreatableTopic) -> Result<NewTopic, Refusal> {
-    let mut configs = std::collections::BTreeMap::new();
+    let mut configs = settings::Given::new();
     for config in &asked.configs {
         let value = config.value.as_ref().ok_or_else(|| {
             Refusal::new(ErrorCode::INVALID_CONFIG, format!("the setting '{}' has no value", config.name))
@@ -117,7 +117,7 @@ fn result(asked: &CreatableTopic, topic: &Topic) -> CreatableTopicResult {
     let config = |setting: &settings::Setting| CreatableTopicConfigs {
         name: setting.name.into(),
         value: Some(settings::value(&topic.configs, setting.name).into()),
-        config_source: settings::source(&topic.configs, setting.name),
+        config_source: settings::source(&topic.configs, setting.name) as i8,
         ..CreatableTopicConfigs::default()
     };
     CreatableTopicResult {
@@ -125,7 +125,7 @@ fn result(asked: &CreatableTopic, topic: &Topic) -> CreatableTopicResult {
         topic_id: topic.id,
         num_partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
         replication_factor: topic.partitions.first().map_or(-1, |partition| partition.replicas.len() as i16),
-        configs: Some(settings::TOPIC.iter().map(config).collect()),
+        configs: Some(settings::TOPIC.settings.iter().map(config).collect()),
         ..CreatableTopicResult::default()
     }
 }

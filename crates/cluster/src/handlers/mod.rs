@@ -3,6 +3,7 @@
 //! A handler is a function of the state and a request. Here, a request is decoded, meets the faults that are set up,
 //! and its answer is encoded.
 
+mod alter_configs;
 mod api_versions;
 mod create_partitions;
 mod create_topics;
@@ -11,11 +12,13 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod fetch;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
+mod resources;
 
 use bytes::Bytes;
 use ottla_protocol::{ApiKey, Encoder, ErrorCode, Piece, Request, RequestFrame, Response, encode_response};
@@ -102,6 +105,11 @@ impl Call {
         meet(self.fault.as_ref().filter(|fault| fault.means_topic(topic)), act)
     }
 
+    /// The same of a broker.
+    fn on_broker<T, E: From<Refusal>>(&self, act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        meet(self.fault.as_ref().filter(|fault| !fault.filter.names_topics()), act)
+    }
+
     /// The same of a partition.
     fn on_partition<T, E: From<Refusal>>(
         &self,
@@ -155,8 +163,15 @@ pub(crate) async fn answer(shared: &Shared, node: i32, frame: Bytes) -> Answer {
         ApiKey::DESCRIBE_CONFIGS => {
             serve(shared, node, frame, describe_configs::asked, describe_configs::handle).await
         }
+        ApiKey::ALTER_CONFIGS => {
+            serve(shared, node, frame, alter_configs::asked, alter_configs::handle).await
+        }
         ApiKey::CREATE_PARTITIONS => {
             serve(shared, node, frame, create_partitions::asked, create_partitions::handle).await
+        }
+        ApiKey::INCREMENTAL_ALTER_CONFIGS => {
+            serve(shared, node, frame, incremental_alter_configs::asked, incremental_alter_configs::handle)
+                .await
         }
         ApiKey::DESCRIBE_CLUSTER => serve(shared, node, frame, nothing, describe_cluster::handle).await,
         // No version has an API that is not here.

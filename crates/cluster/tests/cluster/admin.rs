@@ -1,4 +1,4 @@
-//! Metadata, CreateTopics, CreatePartitions, DeleteTopics, DeleteRecords, DescribeCluster and DescribeConfigs.
+//! Metadata, CreateTopics, CreatePartitions, DeleteTopics, DeleteRecords and DescribeCluster.
 
 use ottla_protocol::{
     ApiKey, ErrorCode, Uuid,
@@ -14,7 +14,7 @@ use ottla_protocol::{
         metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse},
     },
 };
-use ottla_testing::{Action, Broker, Cluster, Filter, KafkaVersion};
+use ottla_testing::{Action, Cluster, Filter, KafkaVersion};
 
 use crate::client::{Client, batch, fetch, fetched, metadata, metadata_of, only, produce, values};
 
@@ -345,40 +345,4 @@ fn the_cluster_is_described() {
     }
     let controllers = DescribeClusterRequest { endpoint_type: 2, ..Default::default() };
     assert_eq!(client.call(1, &controllers).error_code, ErrorCode::MISMATCHED_ENDPOINT_TYPE);
-}
-
-#[test]
-fn settings_are_described() {
-    let broker = Broker::start();
-    broker.create_topic_with("t", 1, &[("retention.ms", "5")]);
-    let mut client = Client::to(&broker, 1);
-    let resource = |resource_type, name: &str, keys: Option<&[&str]>| DescribeConfigsResource {
-        resource_type,
-        resource_name: name.into(),
-        configuration_keys: keys.map(|keys| keys.iter().map(|key| (*key).into()).collect()),
-        ..Default::default()
-    };
-    for version in 1..=4 {
-        let resources = vec![
-            resource(2, "t", Some(&["retention.ms", "segment.ms"])),
-            resource(2, "no", None),
-            resource(4, "1", None),
-            resource(4, "2", None),
-            resource(8, "x", None),
-        ];
-        let request = DescribeConfigsRequest { resources, include_synonyms: true, ..Default::default() };
-        let results = client.call(version, &request).results;
-        let told = |config: &ottla_protocol::messages::describe_configs::DescribeConfigsResourceResult| {
-            (config.name.to_string(), config.value.as_deref().map(str::to_owned), config.config_source)
-        };
-        let topic: Vec<_> = results[0].configs.iter().map(told).collect();
-        let expected = [("retention.ms", "5", 1), ("segment.ms", "604800000", 5)];
-        assert_eq!(topic, expected.map(|(name, value, source)| (name.into(), Some(value.into()), source)));
-        assert_eq!(results[0].configs[0].synonyms.len(), 1);
-        let errors: Vec<_> = results.iter().map(|result| result.error_code).collect();
-        let (none, unknown, invalid) =
-            (ErrorCode::NONE, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ErrorCode::INVALID_REQUEST);
-        assert_eq!(errors, [none, unknown, none, invalid, invalid], "version {version}");
-        assert!(results[2].configs.iter().any(|config| &*config.name == "num.partitions"));
-    }
 }
