@@ -2,11 +2,13 @@
 
 mod describe;
 mod offsets;
+mod partitions;
 mod share;
 mod topics;
 
 pub use describe::{BrokerDescription, ClusterDescription, PartitionDescription, TopicDescription};
 pub use offsets::{DeletedRecords, ListedOffset, OffsetSpec, RecordsToDelete};
+pub use partitions::NewPartitions;
 pub use topics::{NewTopic, TopicListing};
 
 use ottla_protocol::ErrorCode;
