@@ -63,7 +63,7 @@ pub(crate) struct Setting {
 pub(crate) struct Table {
     /// What each of them is.
     of: &'static str,
-    /// What Kafka answers to one that cannot be.
+    /// What Kafka answers to one that cannot be. A list that is none is INVALID_CONFIG everywhere.
     refused: ErrorCode,
     /// Ascending by name.
     pub(crate) settings: &'static [Setting],
@@ -198,7 +198,7 @@ impl Table {
     fn list<'a>(&self, given: &'a Given, name: &str) -> Result<Vec<&'a str>, Refusal> {
         let Some(setting) = self.find(name).filter(|setting| setting.kind == Kind::List) else {
             let why = format!("'{name}' is no {} that is a list: set it as a whole", self.of);
-            return Err(Refusal::new(self.refused, why));
+            return Err(Refusal::new(ErrorCode::INVALID_CONFIG, why));
         };
         let value = given.get(name).map_or(setting.default, String::as_str);
         Ok(elements_of(value).collect())

@@ -231,6 +231,8 @@ fn brokers_have_settings_of_their_own_and_shared_ones() {
         let resource = changing(BROKER, "1", &[(setting, SET, Some("1"))]);
         assert_eq!(change(&mut first, 1, resource), ErrorCode::INVALID_REQUEST, "{setting}");
     }
+    let appended = changing(BROKER, "1", &[(threads, APPEND, Some("1"))]);
+    assert_eq!(change(&mut first, 1, appended), ErrorCode::INVALID_CONFIG);
     assert_eq!(replace(&mut first, 2, replacing(BROKER, "1", &[])), ErrorCode::NONE);
     assert_eq!(described(&mut first, BROKER, "1", threads).0, some("10"));
 }
