@@ -70,8 +70,8 @@
 //! It answers ApiVersions, Metadata, Produce, Fetch, ListOffsets, OffsetForLeaderEpoch, InitProducerId, CreateTopics,
 //! CreatePartitions, DeleteTopics, DeleteRecords, DescribeCluster, DescribeConfigs, AlterConfigs and
 //! IncrementalAlterConfigs as Kafka does, in every version from Kafka 2.1 to 4.3 and with the errors that Kafka answers:
-//! idempotent producers, leader epochs and fetch sessions work. Records live in memory. There are no groups, no transactions, no authentication and no replication: each replica has
-//! at once what the leader has.
+//! idempotent producers, leader epochs and fetch sessions work. Records live in memory. There are no groups, no
+//! transactions, no authentication and no replication: each replica has at once what the leader has.
 //!
 //! # Architecture invariants
 //!
