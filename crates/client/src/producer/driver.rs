@@ -116,7 +116,7 @@ impl Driver {
                 biased;
                 Some(event) = self.events.next() => self.happened(event),
                 changed = found.changed() => match changed {
-                    Ok(()) => self.learn(found.borrow_and_update().as_deref()),
+                    Ok(()) => self.learn(found.borrow_and_update().clone()),
                     Err(_) => return,
                 },
                 () = self.shared.woken() => {}
@@ -292,14 +292,14 @@ impl Driver {
         });
     }
 
-    fn learn(&mut self, cluster: Option<&Cluster>) {
+    fn learn(&mut self, cluster: Option<Arc<Cluster>>) {
         let Some(cluster) = cluster else { return };
         let (now, wall) = (self.shared.now(), super::shared::wall());
         // They may be somewhere else now.
         self.links.values_mut().for_each(|link| link.down_until = link.down_until.map(|_| Instant::now()));
         let known: BTreeSet<i32> = cluster.brokers.keys().copied().collect();
         self.links.retain(|broker, link| known.contains(broker) || link.is_connecting);
-        self.shared.change(|state| state.accumulator.learn(cluster, wall, now));
+        self.shared.change(|state| state.accumulator.learn(&cluster, wall, now));
     }
 
     /// Gets another identity, if one is needed.

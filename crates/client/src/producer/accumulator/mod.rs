@@ -59,6 +59,8 @@ pub(crate) struct Accumulator {
     budget: Producing,
     counters: Arc<Counters>,
     jitter: Jitter,
+    /// What was learnt last.
+    cluster: Arc<Cluster>,
     topics: Vec<Topic>,
     by_name: HashMap<Arc<str>, usize>,
     /// Places among the topics that are free.
@@ -198,6 +200,7 @@ impl Accumulator {
             budget,
             counters,
             jitter,
+            cluster: Arc::default(),
             topics: Vec::new(),
             by_name: HashMap::new(),
             vacant: Vec::new(),
@@ -277,7 +280,10 @@ impl Accumulator {
     }
 
     fn new_topic(&mut self, name: &Arc<str>) -> usize {
-        let topic = Topic::new(name.clone(), &self.settings.partitioning);
+        let mut topic = Topic::new(name.clone(), &self.settings.partitioning);
+        if let Some(Ok(told)) = self.cluster.topics.get(name) {
+            topic.told(told);
+        }
         let at = match self.vacant.pop() {
             Some(vacant) => {
                 self.topics[vacant] = topic;
@@ -651,8 +657,9 @@ impl Accumulator {
     }
 
     /// What was learnt of the cluster.
-    pub(crate) fn learn(&mut self, cluster: &Cluster, wall: TimestampMs, now: Duration) {
+    pub(crate) fn learn(&mut self, cluster: &Arc<Cluster>, wall: TimestampMs, now: Duration) {
         self.state += 1;
+        self.cluster = cluster.clone();
         for topic in 0..self.topics.len() {
             match cluster.topics.get(&self.topics[topic].name) {
                 Some(Ok(told)) => {
