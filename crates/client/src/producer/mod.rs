@@ -115,7 +115,6 @@ impl Producer {
     /// The record comes back, and was not and will not be sent: `Backpressure`, the memory budget has no room for what this
     /// record's leader is to take, or others wait for such room; `InvalidRecord`, it is too large, or no partition was chosen
     /// for it; `UnknownTopic`, the topic has no such partition; `Closed`.
-    #[expect(clippy::result_large_err, reason = "the record comes back")]
     pub fn try_send(&self, record: Record) -> Result<Delivery, Rejected> {
         match self.take(&record, None) {
             Ok(delivery) => Ok(delivery),
