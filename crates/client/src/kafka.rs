@@ -13,6 +13,7 @@ use crate::{
     admin::Admin,
     budget::Budget,
     config::{ClientConfig, Config, ConsumerConfig, ProducerConfig},
+    consumer::ConsumerBuilder,
     drivers::Drivers,
     error::{Error, ErrorKind},
     jitter::Jitter,
@@ -102,6 +103,11 @@ impl Kafka {
     /// Topics, and what else can be changed in the cluster.
     pub fn admin(&self) -> Admin {
         Admin::new(self.clone())
+    }
+
+    /// A consumer to be built, with the settings of consumers that this client was made with.
+    pub fn consumer(&self) -> ConsumerBuilder {
+        ConsumerBuilder::new(self.clone(), self.shared.consumer.clone())
     }
 
     /// What runs, from the first call of this on.
