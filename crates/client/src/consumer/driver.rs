@@ -205,8 +205,9 @@ impl Driver {
 
     async fn refresh(&self, topics: Vec<Arc<str>>, failures: u32) -> Option<Arc<Cluster>> {
         let metadata = &self.kafka.running().ok()?.metadata;
-        // Where nobody answers, the task of metadata logs it.
-        metadata.refresh(&topics, self.kafka.deadline(), failures).await.ok()
+        // The backoff comes on top. Where nobody answers, the task of metadata logs it.
+        let deadline = self.kafka.deadline() + self.kafka.config().retry_backoff_max;
+        metadata.refresh(&topics, deadline, failures).await.ok()
     }
 
     async fn list(&self, leader: i32, listings: &[Listing]) -> Result<ListOffsetsResponse, Error> {
