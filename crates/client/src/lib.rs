@@ -8,6 +8,7 @@
 //! | [`kafka`] | [`Kafka`]: a cluster, from which everything else is made |
 //! | [`admin`] | [`Admin`]: topics, and what else can be looked at and changed |
 //! | [`config`] | what can be set, with defaults |
+//! | [`consumer`] | [`Consumer`]: reading partitions |
 //! | [`producer`] | [`Producer`]: sending records, and [which partition](producer::partitioner) each goes to |
 //! | [`error`] | [`Error`]: what went wrong, and whether a record was written all the same |
 //!
@@ -19,6 +20,7 @@
 pub mod admin;
 mod budget;
 pub mod config;
+pub mod consumer;
 mod drivers;
 pub mod error;
 mod jitter;
@@ -32,6 +34,7 @@ pub mod producer;
 mod runtime;
 
 pub use admin::Admin;
+pub use consumer::Consumer;
 pub use kafka::{Kafka, KafkaBuilder};
 pub use metrics::Metrics;
 pub use producer::{Producer, Record};
