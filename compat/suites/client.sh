@@ -1,0 +1,6 @@
+# Our own client against a broker: crates/client/tests/broker.rs, which runs against Ottla in `cargo test`. With --broker it
+# runs against Apache Kafka: 4.3, or an older one (KAFKA_VERSION=3.9.1 compat/kafka/start.sh). Needs cargo.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$here/../.." || exit 1
+OTTLA_BROKER=$addr cargo test --quiet -p ottla-client --test broker -- --format pretty 2>&1 | sed 's/^test /test client::/'
+exit 0
