@@ -3,11 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
-use ottla_client::{
-    Consumer, ErrorKind, Kafka,
-    config::OffsetReset,
-    consumer::StartAt,
-};
+use ottla_client::{Consumer, ErrorKind, Kafka, config::OffsetReset, consumer::StartAt};
 use ottla_records::{BatchBuilder, Compression, Compressor, RecordBatch, TimestampMs};
 use ottla_testing::{ApiKey, Broker, Cluster, KafkaVersion, NewHeader, NewRecord};
 
@@ -52,7 +48,11 @@ fn a_partition_is_read_from_where_it_is_said() {
         ] {
             let mut consumer = consumer(&cluster);
             consumer.assign([("orders", 0, start)]);
-            assert_eq!(next(&mut consumer, 10 - first), (first as i64..10).collect::<Vec<_>>(), "{version:?} {start:?}");
+            assert_eq!(
+                next(&mut consumer, 10 - first),
+                (first as i64..10).collect::<Vec<_>>(),
+                "{version:?} {start:?}"
+            );
             assert_eq!(consumer.position("orders", 0), Some(10));
         }
         for start in [StartAt::Latest, StartAt::Timestamp(1000)] {
@@ -84,7 +84,11 @@ fn a_record_has_all_that_it_was_made_of() {
         value: Some(b"one tea"),
         headers: &headers,
     };
-    broker.append("orders", 0, &[NewRecord::default(), full, NewRecord { key: Some(b""), ..NewRecord::default() }]);
+    broker.append(
+        "orders",
+        0,
+        &[NewRecord::default(), full, NewRecord { key: Some(b""), ..NewRecord::default() }],
+    );
     let mut consumer = consumer(&broker);
     consumer.assign([("orders", 0, StartAt::Earliest)]);
     let records: Vec<_> = (0..3).map(|_| block_on(consumer.recv()).unwrap()).collect();
@@ -100,7 +104,10 @@ fn a_record_has_all_that_it_was_made_of() {
         let headers: Vec<_> = full.headers().map(|header| (header.name, header.value)).collect();
         let expected = [("trace", Some(&b"1"[..])), ("trace", None), ("", Some(&b""[..]))];
         assert_eq!(headers, expected.map(|(name, value)| (name.into(), value)));
-        assert_eq!((tombstone.key(), tombstone.value(), tombstone.headers().len()), (Some(&b""[..]), None, 0));
+        assert_eq!(
+            (tombstone.key(), tombstone.value(), tombstone.headers().len()),
+            (Some(&b""[..]), None, 0)
+        );
     }
 }
 

@@ -96,7 +96,12 @@ fn nothing_is_lost_or_doubled_while_nodes_die_hang_and_leaders_move() {
             for _ in 0..i64::from(PARTITIONS) * ROUNDS * EACH {
                 let record = block_on(consumer.recv()).unwrap();
                 let next = &mut expected[record.partition() as usize];
-                assert_eq!((value(&record), record.offset()), (*next, *next), "partition {}", record.partition());
+                assert_eq!(
+                    (value(&record), record.offset()),
+                    (*next, *next),
+                    "partition {}",
+                    record.partition()
+                );
                 *next += 1;
             }
             assert_eq!(expected, [ROUNDS * EACH; PARTITIONS as usize]);
@@ -165,7 +170,10 @@ fn records_that_a_new_leader_has_lost_are_told() {
                 assert_eq!(error.kind(), ErrorKind::OffsetOutOfRange);
                 let text = error.to_string();
                 assert!(text.contains("partition 0 of topic orders was truncated"), "{text}");
-                assert!(text.contains("offset 10 (leader epoch 0)") && text.contains("up to offset 7"), "{text}");
+                assert!(
+                    text.contains("offset 10 (leader epoch 0)") && text.contains("up to offset 7"),
+                    "{text}"
+                );
                 assert_eq!(consumer.position("orders", 0), Some(10));
                 consumer.seek("orders", 0, StartAt::Offset(7)).unwrap();
             }
@@ -214,7 +222,12 @@ fn a_topic_that_is_created_anew_is_another_one() {
                 let error = failure(&mut consumer);
                 assert_eq!(error.kind(), ErrorKind::OffsetOutOfRange);
                 let text = error.to_string();
-                assert!(text.starts_with("topic orders was deleted and created anew: offset 5 of its partition 0"), "{text}");
+                assert!(
+                    text.starts_with(
+                        "topic orders was deleted and created anew: offset 5 of its partition 0"
+                    ),
+                    "{text}"
+                );
                 consumer.seek("orders", 0, StartAt::Earliest).unwrap();
             }
             assert_eq!(next(&mut consumer, 10), (100..110).collect::<Vec<_>>(), "{rule:?}");
@@ -228,7 +241,8 @@ fn a_topic_that_nobody_knows_is_told_once_and_read_when_it_comes() {
     let kafka = builder(&cluster).call_timeout(Duration::from_millis(200)).build().unwrap();
     let mut consumer = kafka.consumer().build().unwrap();
     consumer.assign([("orders", 0, StartAt::Earliest), ("others", 7, StartAt::Offset(3))]);
-    let mut told: Vec<String> = (0..2).map(|_| failure(&mut consumer)).map(|error| error.to_string()).collect();
+    let mut told: Vec<String> =
+        (0..2).map(|_| failure(&mut consumer)).map(|error| error.to_string()).collect();
     told.sort();
     assert!(told[0].contains("orders") && told[0].contains("UNKNOWN_TOPIC_OR_PARTITION"), "{told:?}");
     assert!(told[1].contains("others has 1 partitions, and no partition 7"), "{told:?}");
@@ -263,8 +277,7 @@ fn an_error_of_a_partition_is_waited_out_or_told() {
     append(&cluster, 0, 0..4);
     let mut consumer = reading(&cluster, OffsetReset::None, StartAt::Offset(0));
     assert_eq!(next(&mut consumer, 4), [0, 1, 2, 3]);
-    let mut count = 4;
-    for (code, kind) in [
+    let faults = [
         (ErrorCode::NOT_LEADER_OR_FOLLOWER, None),
         (ErrorCode::UNKNOWN_LEADER_EPOCH, None),
         (ErrorCode::FENCED_LEADER_EPOCH, None),
@@ -277,8 +290,10 @@ fn an_error_of_a_partition_is_waited_out_or_told() {
         (ErrorCode::TOPIC_AUTHORIZATION_FAILED, Some(ErrorKind::Auth)),
         (ErrorCode::UNKNOWN_SERVER_ERROR, Some(ErrorKind::Broker)),
         (ErrorCode::CORRUPT_MESSAGE, Some(ErrorKind::DataCorruption)),
-    ] {
-        let hook = cluster.on_request(Filter::api(ApiKey::FETCH).topic("orders").times(2), Action::Fail(code));
+    ];
+    for (count, (code, kind)) in (4..).zip(faults) {
+        let hook =
+            cluster.on_request(Filter::api(ApiKey::FETCH).topic("orders").times(2), Action::Fail(code));
         if let Some(kind) = kind {
             let error = failure(&mut consumer);
             assert_eq!(error.kind(), kind, "{code}: {error}");
@@ -292,7 +307,6 @@ fn an_error_of_a_partition_is_waited_out_or_told() {
         hook.wait_for_hits(2);
         append(&cluster, 0, [count]);
         assert_eq!(next(&mut consumer, 1), [count], "{code}");
-        count += 1;
     }
 }
 

@@ -119,7 +119,10 @@ fn what_is_decompressed_has_room_or_is_an_error() {
         }
         assert_eq!((read, errors.len()), (vec![100_000, 800_000], 1), "{codec}");
         let text = errors[0].to_string();
-        assert!(text.starts_with("a batch of partition 0 of topic orders at offset 2 becomes more than"), "{text}");
+        assert!(
+            text.starts_with("a batch of partition 0 of topic orders at offset 2 becomes more than"),
+            "{text}"
+        );
         assert_eq!(errors[0].kind(), ErrorKind::Config, "{text}");
         consumer.seek("orders", 0, StartAt::Offset(4)).unwrap();
         assert_eq!(sizes(&mut consumer, 2), [5, 6]);

@@ -85,7 +85,7 @@ enum Done {
     Refreshed(Option<Arc<Cluster>>),
     Listed(i32, Vec<Listing>, Result<ListOffsetsResponse, Error>),
     Checked(i32, Vec<Check>, Result<OffsetForLeaderEpochResponse, Error>),
-    Fetched(i32, Result<Option<Fetched>, Failed>),
+    Fetched(i32, Box<Result<Option<Fetched>, Failed>>),
 }
 
 /// An answer to a fetch.
@@ -101,7 +101,7 @@ struct Failed {
     /// When the broker can be connected to again, where that is known.
     again_at: Option<Instant>,
     /// What was asked, where the answer was too long to be taken.
-    too_long: Option<(Asked, TooLong)>,
+    too_long: Option<(Box<Asked>, TooLong)>,
 }
 
 impl From<Error> for Failed {
@@ -162,7 +162,9 @@ impl Driver {
                 Done::Checked(leader, checks, answer)
             }),
             Step::Fetch(source, least, into) => {
-                Box::pin(async move { Done::Fetched(source, self.fetch(source, least, into).await) })
+                Box::pin(
+                    async move { Done::Fetched(source, Box::new(self.fetch(source, least, into).await)) },
+                )
             }
         }
     }
@@ -182,7 +184,7 @@ impl Driver {
             }
             Done::Fetched(source, fetched) => {
                 state.fetch_is_over(source);
-                match fetched {
+                match *fetched {
                     Ok(None) => {}
                     Ok(Some(Fetched { asked, answer, room })) => {
                         state.fetched(source, &asked, answer, room, now);
@@ -246,7 +248,7 @@ impl Driver {
             Ok(Ok(frame)) => frame,
             Ok(Err(failure)) => {
                 let too_long = TooLong::find(&failure.error).filter(|too_long| too_long.length > 0);
-                let too_long = too_long.map(|too_long| (asked, too_long));
+                let too_long = too_long.map(|too_long| (Box::new(asked), too_long));
                 return Err(Failed { error: failure.error, again_at: None, too_long });
             }
             Err(_) => return Err(Error::new(ErrorKind::Closed, "the client was closed").into()),

@@ -61,7 +61,7 @@ pub struct Consumer {
     shared: Arc<Shared>,
     opener: Opener,
     /// What is read at the moment.
-    chunk: Option<Chunk>,
+    chunk: Option<Box<Chunk>>,
     /// Room for a large batch, while it is claimed, and then.
     claiming: Option<BoxFuture<'static, Reservation>>,
     granted: Option<Reservation>,
@@ -189,7 +189,7 @@ impl Consumer {
     pub fn position(&self, topic: &str, partition: i32) -> Option<i64> {
         let is_it = |key: &Key| *key.topic == *topic && key.partition == partition;
         match &self.chunk {
-            Some(chunk) if is_it(chunk.key()) => Some(chunk.position()),
+            Some(chunk) if is_it(chunk.key()) => Some(chunk.position().offset),
             _ => self.of(topic, partition, Partition::reader_position)?,
         }
     }
@@ -288,7 +288,7 @@ impl Consumer {
         let chunk = self.chunk.as_mut()?;
         let first = chunk.take_open()?;
         let Key { topic, partition } = chunk.key().clone();
-        let (mut decompressed, mut next_offset) = (first.own_bytes(), chunk.position());
+        let (mut decompressed, mut next_offset) = (first.own_bytes(), chunk.position().offset);
         let mut batches = vec![first];
         while decompressed < DECOMPRESSED_MAX {
             // What needs room, or is damaged, is met again when the reader comes to it.
@@ -299,7 +299,7 @@ impl Consumer {
                 self.stop_reading(error);
                 break;
             }
-            next_offset = chunk.position();
+            next_offset = chunk.position().offset;
             let Some(open) = open else { break };
             decompressed += open.own_bytes();
             batches.push(open);
@@ -335,7 +335,7 @@ impl Consumer {
     fn stop_reading(&mut self, error: Error) {
         if let Some(chunk) = self.chunk.take() {
             let mut state = self.shared.state.lock();
-            state.stop_reading(chunk.key(), chunk.generation(), chunk.position());
+            state.stop_reading(chunk.key(), chunk.generation(), chunk.position().offset);
             self.found = Some((chunk.key().clone(), error));
         }
         self.end_claim();
