@@ -58,6 +58,14 @@ fn move_on(cluster: &Cluster, partition: i32) {
 }
 
 #[test]
+fn a_consumer_can_go_to_another_thread() {
+    fn is_send<T: Send + 'static>() {}
+    is_send::<Consumer>();
+    is_send::<ottla_client::consumer::Record>();
+    is_send::<ottla_client::consumer::Records>();
+}
+
+#[test]
 fn nothing_is_lost_or_doubled_while_nodes_die_hang_and_leaders_move() {
     const PARTITIONS: i32 = 6;
     const ROUNDS: i64 = 30;
@@ -205,6 +213,29 @@ fn a_leader_that_moves_loses_nothing() {
     }
     // What was read was checked under each new leader.
     assert!(cluster.counts().requests_of(ApiKey::OFFSET_FOR_LEADER_EPOCH) >= 5, "{:?}", cluster.counts());
+}
+
+#[test]
+fn a_leader_that_hangs_is_not_waited_for_when_another_leads() {
+    let hour = Duration::from_secs(3600);
+    for start in [StartAt::Offset(0), StartAt::Earliest] {
+        let cluster = Cluster::builder().nodes(NODES as u16).topic("orders", 1).start();
+        append(&cluster, 0, 0..3);
+        let kafka = builder(&cluster).request_timeout(hour).connect_timeout(hour).build().unwrap();
+        let mut consumer = kafka.consumer().fetch_max_wait(Duration::from_millis(50)).build().unwrap();
+        if start == StartAt::Offset(0) {
+            consumer.assign([("orders", 0, start)]);
+            assert_eq!(next(&mut consumer, 3), [0, 1, 2]);
+        }
+        block_on(kafka.admin().describe_topics(["orders"])).unwrap();
+        let leader = cluster.leader("orders", 0).0.unwrap();
+        cluster.freeze(leader);
+        consumer.assign([("orders", 0, start)]);
+        // Fetch or lookup are on their way to the one that hangs.
+        assert!(pin!(consumer.recv()).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        move_on(&cluster, 0);
+        assert_eq!(next(&mut consumer, 3), [0, 1, 2], "{start:?}");
+    }
 }
 
 #[test]

@@ -276,8 +276,8 @@ impl State {
             partition.replica = Some((replica, now + self.client.metadata_max_age));
         }
         let Records::Bytes(records) = data.records else { return };
-        // The room is needed for a batch that was fetched before.
-        if records.is_empty() || self.is_claiming {
+        // The room is needed for a batch that was fetched before, or nobody is going to take them for now.
+        if records.is_empty() || self.is_claiming || partition.is_paused {
             return;
         }
         let aborted = match self.config.isolation_level {

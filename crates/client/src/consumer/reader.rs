@@ -162,13 +162,10 @@ impl Consumer {
     pub fn pause(&mut self, topic: &str, partition: i32) -> Result<(), Error> {
         let key = self.key_of(topic, partition)?;
         let reading = self.chunk.take_if(|chunk| *chunk.key() == key);
-        let mut state = self.shared.state.lock();
-        state.set_paused(&key, true);
-        if let Some(chunk) = reading {
-            state.give_back(&key, chunk);
+        if reading.is_some() {
+            self.end_claim();
         }
-        drop(state);
-        self.end_claim();
+        self.shared.state.lock().pause(&key, reading);
         self.shared.changed.notify_one();
         Ok(())
     }
@@ -179,7 +176,7 @@ impl Consumer {
     /// `UnknownTopic`: the partition is not read.
     pub fn resume(&mut self, topic: &str, partition: i32) -> Result<(), Error> {
         let key = self.key_of(topic, partition)?;
-        self.shared.state.lock().set_paused(&key, false);
+        self.shared.state.lock().resume(&key);
         self.shared.changed.notify_one();
         Ok(())
     }

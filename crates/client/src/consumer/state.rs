@@ -111,6 +111,8 @@ pub(super) struct State {
     pub(super) untaken: usize,
     /// More would be fetched if less of that were there.
     pub(super) is_short_of_room: bool,
+    /// Fetches that wait for room.
+    pub(super) waiting_for_room: usize,
     last_fetch: u64,
     pub(super) jitter: Jitter,
     pub(super) last_generation: u64,
@@ -136,6 +138,7 @@ impl State {
             ready: VecDeque::new(),
             untaken: 0,
             is_short_of_room: false,
+            waiting_for_room: 0,
             last_fetch: 0,
             jitter,
             last_generation: 0,
@@ -173,10 +176,25 @@ impl State {
         }
     }
 
-    /// Fetches a partition no more until further notice, and keeps what was fetched; or goes on with it.
-    pub(super) fn set_paused(&mut self, key: &Key, is_paused: bool) {
+    /// Fetches a partition no more until further notice, and keeps what was fetched, `read` being the chunk that was read of
+    /// it; but where a fetch waits for room, that is fetched again later.
+    pub(super) fn pause(&mut self, key: &Key, read: Option<Box<Chunk>>) {
+        let Some(partition) = self.partitions.get_mut(key) else { return };
+        partition.is_paused = true;
+        if let Some(chunk) = read {
+            partition.untaken += chunk.size();
+            self.untaken += chunk.size();
+            partition.queue.push_front(Item::Chunk(chunk));
+        }
+        if self.waiting_for_room > 0 {
+            self.drop_ahead(|partition| partition.is_paused);
+        }
+    }
+
+    /// Goes on with a partition that was paused.
+    pub(super) fn resume(&mut self, key: &Key) {
         if let Some(partition) = self.partitions.get_mut(key) {
-            partition.is_paused = is_paused;
+            partition.is_paused = false;
             self.announce(key);
         }
     }
@@ -224,16 +242,6 @@ impl State {
         }
     }
 
-    /// Takes back a chunk that is not read on for now: it comes first when it is.
-    pub(super) fn give_back(&mut self, key: &Key, chunk: Box<Chunk>) {
-        if let Some(partition) = self.partitions.get_mut(key) {
-            partition.untaken += chunk.size();
-            self.untaken += chunk.size();
-            partition.queue.push_front(Item::Chunk(chunk));
-            self.announce(key);
-        }
-    }
-
     /// The reader could not read a chunk on from here: the partition stays there.
     pub(super) fn stop_reading(&mut self, key: &Key, generation: u64, offset: i64) {
         self.last_generation += 1;
@@ -258,6 +266,12 @@ impl State {
             partition.drop_queue();
             partition.position = start;
         }
+    }
+
+    /// A fetch waits for room: what nobody is going to take for now makes some.
+    pub(super) fn begin_to_wait_for_room(&mut self) {
+        self.waiting_for_room += 1;
+        self.drop_ahead(|partition| partition.is_paused);
     }
 
     /// Waits for something to take.
