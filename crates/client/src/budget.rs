@@ -35,6 +35,8 @@ struct Parts {
     /// Those who wait for room, lane by lane, in the order in which they came.
     waiting: BTreeMap<Lane, BTreeMap<Ticket, Waiting>>,
     last_ticket: u64,
+    /// How often it was worth trying again for all who wait.
+    rounds: u64,
 }
 
 /// The place of somebody who waits for room.
@@ -88,8 +90,16 @@ impl Budget {
     /// A budget of so many bytes.
     pub(crate) fn new(total: usize) -> Self {
         let (lanes, waiting) = (Lanes::new(total), BTreeMap::new());
-        let parts =
-            Parts { producers: 0, consumers: 0, lanes, fetched: 0, claims: 0, waiting, last_ticket: 0 };
+        let parts = Parts {
+            producers: 0,
+            consumers: 0,
+            lanes,
+            fetched: 0,
+            claims: 0,
+            waiting,
+            last_ticket: 0,
+            rounds: 0,
+        };
         Self { total, parts: Mutex::new(parts), room_to_fetch: Notify::new() }
     }
 
@@ -176,6 +186,8 @@ pub(crate) struct Place {
     budget: Arc<Budget>,
     ticket: Ticket,
     lane: Lane,
+    /// The round in which it was tried last.
+    round: u64,
 }
 
 impl Place {
@@ -187,8 +199,9 @@ impl Place {
         let ticket = Ticket(parts.last_ticket);
         let waiting = Waiting { bytes, batch, waker: None };
         parts.waiting.entry(lane).or_default().insert(ticket, waiting);
+        let round = parts.rounds;
         drop(parts);
-        Self { budget, ticket, lane }
+        Self { budget, ticket, lane, round }
     }
 
     /// Takes so many bytes for a lane where it is this one's turn there. Where it is not, this goes on waiting: for that
@@ -202,7 +215,7 @@ impl Place {
         }
         let Parts { lanes, waiting, .. } = &mut *parts;
         let of_lane = waiting.entry(lane).or_default();
-        of_lane.entry(self.ticket).or_insert(Waiting { bytes, batch, waker: None });
+        of_lane.insert(self.ticket, Waiting { bytes, batch, waker: None });
         let is_first = of_lane.keys().next() == Some(&self.ticket);
         is_first && lanes.try_take(lane, bytes, batch)
     }
@@ -210,7 +223,10 @@ impl Place {
     /// Ready when it may be this one's turn.
     pub(crate) fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut parts = self.budget.parts.lock();
-        let Parts { lanes, waiting, .. } = &mut *parts;
+        let Parts { lanes, waiting, rounds, .. } = &mut *parts;
+        if std::mem::replace(&mut self.round, *rounds) != *rounds {
+            return Poll::Ready(());
+        }
         let Some(of_lane) = waiting.get_mut(&self.lane) else { return Poll::Ready(()) };
         let is_first = of_lane.keys().next() == Some(&self.ticket);
         let Some(mine) = of_lane.get_mut(&self.ticket) else { return Poll::Ready(()) };
@@ -224,6 +240,7 @@ impl Place {
     /// Makes it worth trying again for whoever waits, as what they wait for may be somewhere else now.
     pub(crate) fn try_all_again(producing: &Producing) -> Ready {
         let mut parts = producing.budget.parts.lock();
+        parts.rounds += 1;
         let waiting = parts.waiting.values_mut().flat_map(|of_lane| of_lane.values_mut());
         Ready(waiting.filter_map(|waiting| waiting.waker.take()).collect())
     }
@@ -478,6 +495,8 @@ mod tests {
         assert_eq!(counts(), [1, 0]);
         let [mut first, mut second] = places;
         assert!(!second.try_take(LANE, 10, 100) && first.try_take(LANE, 40, 100));
+        let waker = Waker::from(woken[1].clone());
+        assert!(second.poll_turn(&mut Context::from_waker(&waker)).is_pending());
         drop(first);
         assert_eq!(counts(), [1, 0], "there is no room");
         producing.give_back(LANE, 10).wake();

@@ -18,15 +18,17 @@ use crate::{
     error::{Error, ErrorKind},
     jitter::Jitter,
     metadata::{cluster::Cluster, task::Metadata},
+    metrics::{Counters, Metrics},
     net::{
         address::Address,
         pool::{Peer, Pool, Purpose},
     },
+    producer::ProducerBuilder,
     runtime::Runtime,
 };
 
 /// The largest answer to a call; what carries records has bounds of its own.
-const ANSWER_MAX: usize = 16 << 20;
+pub(crate) const ANSWER_MAX: usize = 16 << 20;
 
 /// A Kafka cluster.
 ///
@@ -44,6 +46,7 @@ struct Shared {
     /// The same for consumers.
     consumer: ConsumerConfig,
     budget: Arc<Budget>,
+    counters: Arc<Counters>,
     seeds: Vec<Address>,
     runtime: Option<Handle>,
     /// What runs, from the first use on.
@@ -110,6 +113,16 @@ impl Kafka {
         ConsumerBuilder::new(self.clone(), self.shared.consumer.clone())
     }
 
+    /// Begins a producer.
+    pub fn producer(&self) -> ProducerBuilder {
+        ProducerBuilder::new(self.clone(), self.shared.producer.clone())
+    }
+
+    /// What this client and all that was made from it have done, and what they hold at the moment.
+    pub fn metrics(&self) -> Metrics {
+        self.shared.counters.snapshot()
+    }
+
     /// What runs, from the first call of this on.
     ///
     /// # Errors
@@ -135,6 +148,10 @@ impl Kafka {
 
     pub(crate) fn config(&self) -> &Arc<ClientConfig> {
         &self.shared.config
+    }
+
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.shared.counters
     }
 
     pub(crate) fn budget(&self) -> &Arc<Budget> {
@@ -372,8 +389,8 @@ impl KafkaBuilder {
         }
         let seeds = config.seeds.iter().map(|seed| seed.parse()).collect::<Result<_, _>>()?;
         let budget = Arc::new(Budget::new(config.memory_budget));
-        let (config, running) = (Arc::new(config), OnceLock::new());
-        let shared = Shared { config, producer, consumer, budget, seeds, runtime, running };
+        let (config, counters, running) = (Arc::new(config), Arc::default(), OnceLock::new());
+        let shared = Shared { config, producer, consumer, budget, counters, seeds, runtime, running };
         Ok(Kafka { shared: Arc::new(shared) })
     }
 

@@ -9,7 +9,7 @@
 //! | [`admin`] | [`Admin`]: topics, and what else can be looked at and changed |
 //! | [`config`] | what can be set, with defaults |
 //! | [`consumer`] | [`Consumer`]: reading partitions |
-//! | [`producer`] | sending: [which partition](producer::partitioner) a record goes to |
+//! | [`producer`] | [`Producer`]: sending records, and [which partition](producer::partitioner) each goes to |
 //! | [`error`] | [`Error`]: what went wrong, and whether a record was written all the same |
 //!
 //! Inside: `net` (connections), `metadata` (what is known of the cluster), `runtime` (where it runs).
@@ -26,7 +26,9 @@ pub mod error;
 mod jitter;
 pub mod kafka;
 mod lanes;
+mod logging;
 mod metadata;
+pub mod metrics;
 mod net;
 pub mod producer;
 mod runtime;
@@ -34,5 +36,7 @@ mod runtime;
 pub use admin::Admin;
 pub use consumer::Consumer;
 pub use kafka::{Kafka, KafkaBuilder};
+pub use metrics::Metrics;
+pub use producer::{Producer, Record};
 
 pub use error::{Error, ErrorKind, Written};

@@ -263,7 +263,7 @@ impl Driver {
         let answer_max = asked.answer_max(room.bytes());
         // The connection itself ends when there is no answer within `request_timeout`.
         let deadline = self.answer_by() + self.kafka.config().request_timeout;
-        let sent = connection.send(asked.version, &asked.request, answer_max, deadline)?;
+        let sent = connection.send(asked.version, &asked.request, &[], Some(answer_max), deadline)?;
         let may_wait = Duration::from_millis(u64::try_from(asked.request.max_wait_ms).unwrap_or(0));
         let frame = match self.or_refresh(may_wait, sent).await {
             Ok(Ok(frame)) => frame,
