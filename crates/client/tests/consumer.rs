@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
-use ottla_client::{Consumer, ErrorKind, Kafka, config::OffsetReset, consumer::StartAt};
+use ottla_client::{Consumer, ErrorKind, Kafka, block_on, config::OffsetReset, consumer::StartAt};
 use ottla_records::{BatchBuilder, Compression, Compressor, RecordBatch, TimestampMs};
 use ottla_testing::{ApiKey, Broker, Cluster, KafkaVersion, NewHeader, NewRecord};
 
 mod support;
 
-use support::{block_on, value};
+use support::value;
 
 fn kafka(cluster: &Cluster) -> Kafka {
     Kafka::builder(cluster.bootstrap_servers().split(',')).build().unwrap()

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use ottla_client::{
     ErrorKind, Kafka,
     admin::{NewTopic, OffsetSpec},
+    block_on,
     config::IsolationLevel,
     consumer::StartAt,
 };
@@ -18,7 +19,7 @@ use ottla_testing_internal::{TestBroker, TestClient};
 
 mod support;
 
-use support::{block_on, value};
+use support::value;
 
 /// The last version of Produce that names topics.
 const BY_NAME: i16 = 12;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use ottla_client::{
-    Consumer, Error, ErrorKind, Kafka, KafkaBuilder,
+    Consumer, Error, ErrorKind, Kafka, KafkaBuilder, block_on,
     config::OffsetReset,
     consumer::{ConsumerBuilder, StartAt},
 };
@@ -17,7 +17,7 @@ use ottla_testing::{Action, ApiKey, Cluster, ErrorCode, Filter, KafkaVersion, Ne
 
 mod support;
 
-use support::{block_on, value};
+use support::value;
 
 const NODES: i32 = 3;
 

@@ -3,15 +3,11 @@
 use std::{collections::VecDeque, thread, time::Duration};
 
 use ottla_client::{
-    Consumer, ErrorKind, Kafka,
+    Consumer, ErrorKind, Kafka, block_on,
     consumer::{ConsumerBuilder, Record, StartAt},
 };
 use ottla_records::{BatchBuilder, Compression, Compressor, RecordBatch};
 use ottla_testing::{ApiKey, Cluster, NewRecord};
-
-mod support;
-
-use support::block_on;
 
 const MIB: usize = 1 << 20;
 
