@@ -261,6 +261,25 @@ fn an_idle_consumer_asks_seldom_and_names_nothing_twice() {
     assert!(bytes < 300, "{bytes} bytes a request");
 }
 
+#[tokio::test]
+async fn a_consumer_shares_the_runtime_of_its_reader() {
+    let cluster = Cluster::builder().nodes(2).topic("orders", 4).start();
+    let kafka = Kafka::builder(cluster.bootstrap_servers().split(',')).on_current_runtime().build().unwrap();
+    let mut consumer = kafka.consumer().build().unwrap();
+    consumer.assign_topic("orders", StartAt::Earliest).await.unwrap();
+    for number in 0..100 {
+        append(&cluster, number % 4, [i64::from(number)]);
+        assert_eq!(value(&consumer.recv().await.unwrap()), i64::from(number));
+    }
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    // Metadata, what drives consumers, and connections: for calls and for fetches at each node, and to a seed.
+    assert!(alive() <= 2 + 5, "{} tasks", alive());
+    drop((consumer, kafka));
+    while alive() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[test]
 fn settings_are_checked_together_when_a_consumer_is_built() {
     let kafka = Kafka::builder(["127.0.0.1:1"]).memory_budget(4 << 20).build().unwrap();

@@ -58,6 +58,14 @@ fn move_on(cluster: &Cluster, partition: i32) {
 }
 
 #[test]
+fn a_consumer_can_go_to_another_thread() {
+    fn is_send<T: Send + 'static>() {}
+    is_send::<Consumer>();
+    is_send::<ottla_client::consumer::Record>();
+    is_send::<ottla_client::consumer::Records>();
+}
+
+#[test]
 fn nothing_is_lost_or_doubled_while_nodes_die_hang_and_leaders_move() {
     const PARTITIONS: i32 = 6;
     const ROUNDS: i64 = 30;
@@ -208,6 +216,29 @@ fn a_leader_that_moves_loses_nothing() {
 }
 
 #[test]
+fn a_leader_that_hangs_is_not_waited_for_when_another_leads() {
+    let hour = Duration::from_secs(3600);
+    for start in [StartAt::Offset(0), StartAt::Earliest] {
+        let cluster = Cluster::builder().nodes(NODES as u16).topic("orders", 1).start();
+        append(&cluster, 0, 0..3);
+        let kafka = builder(&cluster).request_timeout(hour).connect_timeout(hour).build().unwrap();
+        let mut consumer = kafka.consumer().fetch_max_wait(Duration::from_millis(50)).build().unwrap();
+        if start == StartAt::Offset(0) {
+            consumer.assign([("orders", 0, start)]);
+            assert_eq!(next(&mut consumer, 3), [0, 1, 2]);
+        }
+        block_on(kafka.admin().describe_topics(["orders"])).unwrap();
+        let leader = cluster.leader("orders", 0).0.unwrap();
+        cluster.freeze(leader);
+        consumer.assign([("orders", 0, start)]);
+        // Fetch or lookup are on their way to the one that hangs.
+        assert!(pin!(consumer.recv()).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        move_on(&cluster, 0);
+        assert_eq!(next(&mut consumer, 3), [0, 1, 2], "{start:?}");
+    }
+}
+
+#[test]
 fn a_topic_that_is_created_anew_is_another_one() {
     for version in [KafkaVersion::V3_9, KafkaVersion::V4_3] {
         for rule in [OffsetReset::None, OffsetReset::Earliest] {
@@ -277,8 +308,7 @@ fn an_error_of_a_partition_is_waited_out_or_told() {
     append(&cluster, 0, 0..4);
     let mut consumer = reading(&cluster, OffsetReset::None, StartAt::Offset(0));
     assert_eq!(next(&mut consumer, 4), [0, 1, 2, 3]);
-    let mut count = 4;
-    for (code, kind) in [
+    let faults = [
         (ErrorCode::NOT_LEADER_OR_FOLLOWER, None),
         (ErrorCode::UNKNOWN_LEADER_EPOCH, None),
         (ErrorCode::FENCED_LEADER_EPOCH, None),
@@ -291,7 +321,8 @@ fn an_error_of_a_partition_is_waited_out_or_told() {
         (ErrorCode::TOPIC_AUTHORIZATION_FAILED, Some(ErrorKind::Auth)),
         (ErrorCode::UNKNOWN_SERVER_ERROR, Some(ErrorKind::Broker)),
         (ErrorCode::CORRUPT_MESSAGE, Some(ErrorKind::DataCorruption)),
-    ] {
+    ];
+    for (count, (code, kind)) in (4..).zip(faults) {
         let hook =
             cluster.on_request(Filter::api(ApiKey::FETCH).topic("orders").times(2), Action::Fail(code));
         if let Some(kind) = kind {
@@ -307,7 +338,6 @@ fn an_error_of_a_partition_is_waited_out_or_told() {
         hook.wait_for_hits(2);
         append(&cluster, 0, [count]);
         assert_eq!(next(&mut consumer, 1), [count], "{code}");
-        count += 1;
     }
 }
 

@@ -219,3 +219,31 @@ fn many_consumers_share_what_there_is() {
         }
     });
 }
+
+#[test]
+fn a_program_that_reads_and_writes_does_not_lock_itself() {
+    const COUNT: i64 = 600;
+    let cluster = Cluster::builder().nodes(2).topic("copies", 2).start();
+    cluster.create_topic("orders", 2);
+    for number in 0..COUNT {
+        cluster.append_batch("orders", (number % 2) as i32, &batch(&[10_000]));
+    }
+    let kafka = Kafka::builder(cluster.bootstrap_servers().split(',')).memory_budget(MIB).build().unwrap();
+    let producer = kafka.producer().batch_size(32 << 10).build().unwrap();
+    let mut consumer = kafka.consumer().fetch_max_bytes(256 << 10).build().unwrap();
+    block_on(consumer.assign_topic("orders", StartAt::Earliest)).unwrap();
+    let mut deliveries = Vec::new();
+    for _ in 0..COUNT {
+        let record = block_on(consumer.recv()).unwrap();
+        let copy = ottla_client::Record::new("copies").partition(record.partition());
+        let copy = copy.value(bytes::Bytes::copy_from_slice(record.value().unwrap()));
+        // The record is held meanwhile, and keeps its batch.
+        deliveries.push(block_on(producer.enqueue(copy)).unwrap());
+        drop(record);
+    }
+    for delivery in deliveries {
+        block_on(delivery).unwrap();
+    }
+    let copied = (0..2).map(|partition| cluster.records("copies", partition).len()).sum::<usize>();
+    assert_eq!(copied, COUNT as usize);
+}

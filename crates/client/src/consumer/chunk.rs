@@ -34,7 +34,6 @@ const GUESS_MIN: usize = 4 << 10;
 pub(super) struct Chunk {
     key: Key,
     generation: u64,
-    start: Position,
     size: usize,
     batches: Batches,
     /// One that was taken from `batches` and needed room that was not there.
@@ -42,10 +41,10 @@ pub(super) struct Chunk {
     aborted: Option<Aborted>,
     /// What is read at the moment.
     open: Option<Open>,
-    /// The offset behind all batches that were opened.
-    opened_to: i64,
-    /// The offset that the reader is to see next.
-    position: i64,
+    /// Behind all batches that were opened.
+    opened_to: Position,
+    /// What the reader is to see next.
+    position: Position,
     charge: Arc<Reservation>,
 }
 
@@ -86,8 +85,7 @@ pub(super) fn complete(fetched: Bytes, start: Position) -> Complete {
         match batch {
             Ok(batch) => {
                 let header = batch.header();
-                let epoch = Some(header.leader_epoch.0).filter(|epoch| *epoch >= 0);
-                next = Position { offset: next.offset.max(header.next_offset().0), epoch };
+                next = behind(next.offset.max(header.next_offset().0), header.leader_epoch.0);
             }
             // The last one of an answer may be.
             Err(BatchError::Torn { expected, .. }) => cut_off = Some(expected),
@@ -111,18 +109,17 @@ impl Chunk {
         aborted: Option<Aborted>,
         charge: Arc<Reservation>,
     ) -> Self {
-        let (size, position) = (batches.len(), start.offset);
+        let size = batches.len();
         Self {
             key,
             generation,
-            start,
             size,
             batches: Batches::new(batches),
             waiting: None,
             aborted,
             open: None,
-            opened_to: position,
-            position,
+            opened_to: start,
+            position: start,
             charge,
         }
     }
@@ -135,9 +132,9 @@ impl Chunk {
         self.generation
     }
 
-    /// Where it is to be fetched from again, if it has to be.
-    pub(super) fn start(&self) -> Position {
-        Position { offset: self.position, ..self.start }
+    /// What the reader is to see next, and where it is to be fetched from again, if it has to be.
+    pub(super) fn position(&self) -> Position {
+        self.position
     }
 
     /// The bytes of its batches.
@@ -145,16 +142,11 @@ impl Chunk {
         self.size
     }
 
-    /// The offset that the reader is to see next.
-    pub(super) fn position(&self) -> i64 {
-        self.position
-    }
-
     /// The next record of the batch that is open.
     #[inline]
     pub(super) fn next_record(&mut self) -> Option<Record> {
         let record = self.open.as_mut()?.next()?;
-        self.position = record.offset().saturating_add(1);
+        self.position = behind(record.offset().saturating_add(1), record.leader_epoch());
         Some(record)
     }
 
@@ -190,12 +182,14 @@ impl Chunk {
             if !is_checked {
                 batch.check_crc().map_err(|error| Trouble::Bad(self.damaged(&error)))?;
             }
-            let next_offset = batch.header().next_offset().0;
+            let next = behind(batch.header().next_offset().0, batch.header().leader_epoch.0);
             let opened = match self.is_hidden(&batch) {
                 true => None,
                 false => self.open(batch, opener, granted)?,
             };
-            self.opened_to = self.opened_to.max(next_offset);
+            if next.offset > self.opened_to.offset {
+                self.opened_to = next;
+            }
             if opened.is_some() {
                 return Ok(opened);
             }
@@ -213,7 +207,7 @@ impl Chunk {
             return true;
         }
         let is_aborted = self.aborted.as_mut().is_some_and(|aborted| aborted.has(header));
-        is_aborted || header.next_offset().0 <= self.position
+        is_aborted || header.next_offset().0 <= self.position.offset
     }
 
     fn open(
@@ -241,7 +235,7 @@ impl Chunk {
         };
         let Key { topic, partition } = self.key.clone();
         let batch = Batch { topic, partition, header: *batch.header(), payload, _charge: Some(charge) };
-        let (mark, left) = first_to_see(&batch, self.position).map_err(|error| match error {
+        let (mark, left) = first_to_see(&batch, self.position.offset).map_err(|error| match error {
             Some(error) => Trouble::Bad(self.damaged(&error)),
             None => Trouble::Bad(self.out_of_order()),
         })?;
@@ -249,19 +243,19 @@ impl Chunk {
     }
 
     fn damaged(&self, error: &BatchError) -> Error {
-        damaged(&self.key, self.position, error)
+        damaged(&self.key, self.position.offset, error)
     }
 
     fn out_of_order(&self) -> Error {
         let what = format!(
             "a batch of {} at offset {} has records whose offsets are not in its order; seek past it to go on",
-            self.key, self.position
+            self.key, self.position.offset
         );
         Error::new(ErrorKind::DataCorruption, what)
     }
 
     fn failed(&self, error: DecompressError, limit: usize) -> Error {
-        let Self { key, position, .. } = self;
+        let Self { key, position: Position { offset: position, .. }, .. } = self;
         let (kind, what) = match &error {
             DecompressError::TooLarge { .. } => {
                 return too_large(key, *position, &format!("becomes more than {limit} bytes"), Some(error));
@@ -282,6 +276,11 @@ impl Chunk {
         };
         Error::because(kind, what, error)
     }
+}
+
+/// The place behind a record of this leader epoch; negative where brokers have none.
+fn behind(offset: i64, epoch: i32) -> Position {
+    Position { offset, epoch: Some(epoch).filter(|epoch| *epoch >= 0) }
 }
 
 /// The error of a batch that is damaged, or of another format.

@@ -3,7 +3,7 @@
 //! It is one future among those of [`Drivers`](crate::drivers::Drivers), with one request under way for each broker at most,
 //! and lookups beside.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{
     future::BoxFuture,
@@ -17,7 +17,7 @@ use ottla_protocol::messages::{
 use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
@@ -36,6 +36,9 @@ use crate::{
         wire::{TooLong, read_answer},
     },
 };
+
+/// How long a broker may be silent beyond what it may wait before the cluster is asked who leads now.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// What the reader and the driver share.
 pub(super) struct Shared {
@@ -85,7 +88,7 @@ enum Done {
     Refreshed(Option<Arc<Cluster>>),
     Listed(i32, Vec<Listing>, Result<ListOffsetsResponse, Error>),
     Checked(i32, Vec<Check>, Result<OffsetForLeaderEpochResponse, Error>),
-    Fetched(i32, Result<Option<Fetched>, Failed>),
+    Fetched(i32, Box<Result<Option<Fetched>, Failed>>),
 }
 
 /// An answer to a fetch.
@@ -101,7 +104,7 @@ struct Failed {
     /// When the broker can be connected to again, where that is known.
     again_at: Option<Instant>,
     /// What was asked, where the answer was too long to be taken.
-    too_long: Option<(Asked, TooLong)>,
+    too_long: Option<(Box<Asked>, TooLong)>,
 }
 
 impl From<Error> for Failed {
@@ -162,7 +165,9 @@ impl Driver {
                 Done::Checked(leader, checks, answer)
             }),
             Step::Fetch(source, least, into) => {
-                Box::pin(async move { Done::Fetched(source, self.fetch(source, least, into).await) })
+                Box::pin(
+                    async move { Done::Fetched(source, Box::new(self.fetch(source, least, into).await)) },
+                )
             }
         }
     }
@@ -182,7 +187,7 @@ impl Driver {
             }
             Done::Fetched(source, fetched) => {
                 state.fetch_is_over(source);
-                match fetched {
+                match *fetched {
                     Ok(None) => {}
                     Ok(Some(Fetched { asked, answer, room })) => {
                         state.fetched(source, &asked, answer, room, now);
@@ -213,27 +218,44 @@ impl Driver {
     async fn list(&self, leader: i32, listings: &[Listing]) -> Result<ListOffsetsResponse, Error> {
         let level = isolation_level(self.shared.state.lock().config.isolation_level);
         let request = listing_request(listings, level);
-        self.kafka.ask(leader, ONE_OFFSET_FROM, |_| request.clone(), self.answer_by()).await
+        let answer = self.kafka.ask(leader, ONE_OFFSET_FROM, |_| request.clone(), self.answer_by());
+        self.or_refresh(Duration::ZERO, answer).await
     }
 
     async fn check(&self, leader: i32, checks: &[Check]) -> Result<OffsetForLeaderEpochResponse, Error> {
         let request = check_request(checks);
-        self.kafka.ask(leader, CHECK_FROM, |_| request.clone(), self.answer_by()).await
+        let answer = self.kafka.ask(leader, CHECK_FROM, |_| request.clone(), self.answer_by());
+        self.or_refresh(Duration::ZERO, answer).await
     }
 
     fn answer_by(&self) -> Instant {
         Instant::now() + self.kafka.config().request_timeout
     }
 
+    /// Waits for a broker. Where it is silent for too long, somebody else may lead by now: that is found out while it is
+    /// waited for.
+    async fn or_refresh<T>(&self, may_wait: Duration, answer: impl Future<Output = T>) -> T {
+        let mut answer = pin!(answer);
+        loop {
+            tokio::select! {
+                answer = &mut answer => return answer,
+                () = sleep(may_wait + SILENCE) => {
+                    self.shared.state.lock().want_refresh();
+                    self.shared.changed.notify_one();
+                }
+            }
+        }
+    }
+
     /// Fetches from a broker, into `most` bytes or what is free of them, but at least `least`. Nothing comes where nothing
     /// is left to be fetched by the time that there are connection and room.
     async fn fetch(&self, source: i32, least: usize, most: usize) -> Result<Option<Fetched>, Failed> {
         let connection = self.connection(source)?;
-        let versions = connection.versions().await?;
+        let versions = self.or_refresh(Duration::ZERO, connection.versions()).await?;
         let newest = versions.from::<FetchRequest>(FIRST_VERSION)?;
         let alone = self.shared.state.lock().bytes_alone(source);
         let mut room = match alone {
-            Some(bytes) => self.consuming.claim(bytes.min(self.consuming.most())).await,
+            Some(bytes) => self.room_alone(bytes.min(self.consuming.most())).await,
             None => self.room(least, most).await,
         };
         let asked = self.shared.state.lock().ask(source, newest, room.bytes(), Instant::now());
@@ -242,11 +264,12 @@ impl Driver {
         // The connection itself ends when there is no answer within `request_timeout`.
         let deadline = self.answer_by() + self.kafka.config().request_timeout;
         let sent = connection.send(asked.version, &asked.request, &[], Some(answer_max), deadline)?;
-        let frame = match sent.await {
+        let may_wait = Duration::from_millis(u64::try_from(asked.request.max_wait_ms).unwrap_or(0));
+        let frame = match self.or_refresh(may_wait, sent).await {
             Ok(Ok(frame)) => frame,
             Ok(Err(failure)) => {
                 let too_long = TooLong::find(&failure.error).filter(|too_long| too_long.length > 0);
-                let too_long = too_long.map(|too_long| (asked, too_long));
+                let too_long = too_long.map(|too_long| (Box::new(asked), too_long));
                 return Err(Failed { error: failure.error, again_at: None, too_long });
             }
             Err(_) => return Err(Error::new(ErrorKind::Closed, "the client was closed").into()),
@@ -264,12 +287,20 @@ impl Driver {
         })
     }
 
+    async fn room_alone(&self, bytes: usize) -> Reservation {
+        self.shared.state.lock().begin_to_wait_for_room();
+        let room = self.consuming.claim(bytes).await;
+        self.shared.state.lock().waiting_for_room -= 1;
+        room
+    }
+
     async fn room(&self, least: usize, most: usize) -> Reservation {
         if let Some(room) = self.consuming.try_reserve_for_fetch(least, most) {
             return room;
         }
-        // What nobody is going to take for now can be fetched again.
-        self.shared.state.lock().drop_ahead(|partition| partition.is_paused);
-        self.consuming.reserve_for_fetch(least, most).await
+        self.shared.state.lock().begin_to_wait_for_room();
+        let room = self.consuming.reserve_for_fetch(least, most).await;
+        self.shared.state.lock().waiting_for_room -= 1;
+        room
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use ottla_protocol::{
@@ -107,8 +108,14 @@ impl State {
             None if version >= SESSIONS_FROM => session.ask(&wanted, order, by_id),
             _ => Session::without(order),
         };
-        let waits = !some_are_full && alone.is_none();
-        let request = self.request(ask, &wanted, by_id, waits, into);
+        let max_wait = match &alone {
+            None if some_are_full => Duration::ZERO,
+            // Others wait for the room that this one has.
+            None if self.is_short_of_room => self.quiet().min(self.config.fetch_max_wait),
+            None => self.config.fetch_max_wait,
+            Some(_) => Duration::ZERO,
+        };
+        let request = self.request(ask, &wanted, by_id, max_wait, into);
         Some(Asked { request, version, wanted, is_alone: alone.is_some(), some_are_full })
     }
 
@@ -127,7 +134,7 @@ impl State {
         ask: Ask,
         wanted: &BTreeMap<Key, Want>,
         by_id: bool,
-        waits: bool,
+        max_wait: Duration,
         into: usize,
     ) -> FetchRequest {
         let config = &self.config;
@@ -152,9 +159,11 @@ impl State {
             let (topic, topic_id) = name_or_id(name, id, by_id);
             ForgottenTopic { topic, topic_id, partitions, ..ForgottenTopic::default() }
         });
-        let max_wait = if waits { config.fetch_max_wait.as_millis() } else { 0 };
+        // A leader that knows the rack names a replica there and gives no records.
+        let near = |key: &Key| self.partitions.get(key).is_none_or(|it| it.leader_only_until.is_none());
+        let rack = self.client.client_rack.as_deref().filter(|_| wanted.keys().all(near));
         FetchRequest {
-            max_wait_ms: i32::try_from(max_wait).unwrap_or(i32::MAX),
+            max_wait_ms: i32::try_from(max_wait.as_millis()).unwrap_or(i32::MAX),
             min_bytes: in_i32(config.fetch_min_bytes.min(into)),
             max_bytes: in_i32(into),
             isolation_level: isolation_level(config.isolation_level),
@@ -162,7 +171,7 @@ impl State {
             session_epoch: ask.session_epoch,
             topics: topics.collect(),
             forgotten_topics_data: forgotten.collect(),
-            rack_id: self.client.client_rack.as_deref().unwrap_or_default().into(),
+            rack_id: rack.unwrap_or_default().into(),
             ..FetchRequest::default()
         }
     }
@@ -262,12 +271,13 @@ impl State {
                 && *replica != source
                 && self.cluster.as_ref().is_some_and(|it| it.brokers.contains_key(replica))
         };
-        if let Some(replica) = Some(data.preferred_read_replica).filter(is_near) {
+        let preferred = Some(data.preferred_read_replica).filter(|_| partition.leader_only_until.is_none());
+        if let Some(replica) = preferred.filter(is_near) {
             partition.replica = Some((replica, now + self.client.metadata_max_age));
         }
         let Records::Bytes(records) = data.records else { return };
-        // The room is needed for a batch that was fetched before.
-        if records.is_empty() || self.is_claiming {
+        // The room is needed for a batch that was fetched before, or nobody is going to take them for now.
+        if records.is_empty() || self.is_claiming || partition.is_paused {
             return;
         }
         let aborted = match self.config.isolation_level {
@@ -329,11 +339,14 @@ impl State {
 
     /// What an error of a partition means.
     fn partition_failed(&mut self, source: i32, key: &Key, code: ErrorCode, now: Instant) {
+        let leader_only_until = self.leader_only_until(now);
         let Some(partition) = self.partitions.get_mut(key) else { return };
-        let from_replica = partition.leadership.leader != Some(source);
-        if partition.replica.take().is_some() && from_replica {
+        if partition.leadership.leader != Some(source) {
             // The leader knows better.
-            return;
+            if partition.replica.is_some_and(|(replica, _)| replica == source) {
+                partition.go_to_leader(leader_only_until);
+            }
+            return self.put_off(key, now);
         }
         let offset = partition.position.offset;
         match code {

@@ -110,6 +110,8 @@ impl Partition {
         }
         if before.leader != leadership.leader {
             (self.failures, self.not_before, self.replica) = (0, None, None);
+            // Nobody waits for what another one was asked.
+            self.is_asking = false;
         }
     }
 }

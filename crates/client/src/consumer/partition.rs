@@ -93,7 +93,7 @@ pub(super) enum Phase {
 /// What waits for the reader.
 #[derive(Debug)]
 pub(super) enum Item {
-    Chunk(Chunk),
+    Chunk(Box<Chunk>),
     Failed(Error),
 }
 
@@ -112,6 +112,8 @@ pub(super) struct Partition {
     pub(super) leadership: Leadership,
     /// Who to fetch from instead of the leader, and for how long (KIP-392).
     pub(super) replica: Option<(i32, Instant)>,
+    /// Until when only the leader is fetched from, as a replica failed.
+    pub(super) leader_only_until: Option<Instant>,
     /// What waits for the reader, and how many bytes that is.
     pub(super) queue: VecDeque<Item>,
     pub(super) untaken: usize,
@@ -144,6 +146,7 @@ impl Partition {
             topic_id: [0; 16],
             leadership: NO_LEADER,
             replica: None,
+            leader_only_until: None,
             queue: VecDeque::new(),
             untaken: 0,
             is_ready: false,
@@ -189,7 +192,7 @@ impl Partition {
     /// Where the reader is: before what waits for it. `None` where that is still to be looked up.
     pub(super) fn reader_position(&self) -> Option<i64> {
         let waiting = self.queue.iter().find_map(|item| match item {
-            Item::Chunk(chunk) => Some(chunk.start().offset),
+            Item::Chunk(chunk) => Some(chunk.position().offset),
             Item::Failed(_) => None,
         });
         let fetched = || match self.phase {
@@ -202,6 +205,11 @@ impl Partition {
     /// Whom to fetch from: a replica nearby while it counts, else the leader.
     pub(super) fn source(&self) -> Option<i32> {
         self.replica.map(|(replica, _)| replica).or(self.leadership.leader)
+    }
+
+    /// Fetches from the leader alone until then, whatever it says.
+    pub(super) fn go_to_leader(&mut self, until: Instant) {
+        (self.replica, self.leader_only_until) = (None, Some(until));
     }
 
     /// Tells the reader that nothing goes on here until it says where.

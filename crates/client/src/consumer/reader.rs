@@ -61,7 +61,7 @@ pub struct Consumer {
     shared: Arc<Shared>,
     opener: Opener,
     /// What is read at the moment.
-    chunk: Option<Chunk>,
+    chunk: Option<Box<Chunk>>,
     /// Room for a large batch, while it is claimed, and then.
     claiming: Option<BoxFuture<'static, Reservation>>,
     granted: Option<Reservation>,
@@ -162,13 +162,10 @@ impl Consumer {
     pub fn pause(&mut self, topic: &str, partition: i32) -> Result<(), Error> {
         let key = self.key_of(topic, partition)?;
         let reading = self.chunk.take_if(|chunk| *chunk.key() == key);
-        let mut state = self.shared.state.lock();
-        state.set_paused(&key, true);
-        if let Some(chunk) = reading {
-            state.give_back(&key, chunk);
+        if reading.is_some() {
+            self.end_claim();
         }
-        drop(state);
-        self.end_claim();
+        self.shared.state.lock().pause(&key, reading);
         self.shared.changed.notify_one();
         Ok(())
     }
@@ -179,7 +176,7 @@ impl Consumer {
     /// `UnknownTopic`: the partition is not read.
     pub fn resume(&mut self, topic: &str, partition: i32) -> Result<(), Error> {
         let key = self.key_of(topic, partition)?;
-        self.shared.state.lock().set_paused(&key, false);
+        self.shared.state.lock().resume(&key);
         self.shared.changed.notify_one();
         Ok(())
     }
@@ -189,7 +186,7 @@ impl Consumer {
     pub fn position(&self, topic: &str, partition: i32) -> Option<i64> {
         let is_it = |key: &Key| *key.topic == *topic && key.partition == partition;
         match &self.chunk {
-            Some(chunk) if is_it(chunk.key()) => Some(chunk.position()),
+            Some(chunk) if is_it(chunk.key()) => Some(chunk.position().offset),
             _ => self.of(topic, partition, Partition::reader_position)?,
         }
     }
@@ -288,7 +285,7 @@ impl Consumer {
         let chunk = self.chunk.as_mut()?;
         let first = chunk.take_open()?;
         let Key { topic, partition } = chunk.key().clone();
-        let (mut decompressed, mut next_offset) = (first.own_bytes(), chunk.position());
+        let (mut decompressed, mut next_offset) = (first.own_bytes(), chunk.position().offset);
         let mut batches = vec![first];
         while decompressed < DECOMPRESSED_MAX {
             // What needs room, or is damaged, is met again when the reader comes to it.
@@ -299,7 +296,7 @@ impl Consumer {
                 self.stop_reading(error);
                 break;
             }
-            next_offset = chunk.position();
+            next_offset = chunk.position().offset;
             let Some(open) = open else { break };
             decompressed += open.own_bytes();
             batches.push(open);
@@ -335,7 +332,7 @@ impl Consumer {
     fn stop_reading(&mut self, error: Error) {
         if let Some(chunk) = self.chunk.take() {
             let mut state = self.shared.state.lock();
-            state.stop_reading(chunk.key(), chunk.generation(), chunk.position());
+            state.stop_reading(chunk.key(), chunk.generation(), chunk.position().offset);
             self.found = Some((chunk.key().clone(), error));
         }
         self.end_claim();

@@ -28,6 +28,10 @@ use crate::{
 const QUIET_PART: u32 = 10;
 /// And how long that is at least.
 const QUIET_MIN: Duration = Duration::from_millis(10);
+/// How long only the leader is fetched from after a replica failed, at most.
+const LEADER_ONLY: Duration = Duration::from_secs(30);
+/// How often in a row a broker may answer what cannot be read before the reader is told.
+const UNREADABLE_MAX: u32 = 3;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -76,6 +80,8 @@ pub(super) struct Broker {
     pub(super) not_before: Option<Instant>,
     /// While some partitions have enough, the others had nothing new.
     pub(super) quiet_until: Option<Instant>,
+    /// When it was last fetched from, as a number that grows.
+    pub(super) last_fetch: u64,
     /// Those of which one has a batch of about so many bytes: each is fetched alone.
     pub(super) alone: VecDeque<Key>,
     pub(super) alone_bytes: usize,
@@ -104,7 +110,10 @@ pub(super) struct State {
     /// The bytes of that.
     pub(super) untaken: usize,
     /// More would be fetched if less of that were there.
-    is_short_of_room: bool,
+    pub(super) is_short_of_room: bool,
+    /// Fetches that wait for room.
+    pub(super) waiting_for_room: usize,
+    last_fetch: u64,
     pub(super) jitter: Jitter,
     pub(super) last_generation: u64,
     pub(super) last_served: u64,
@@ -129,6 +138,8 @@ impl State {
             ready: VecDeque::new(),
             untaken: 0,
             is_short_of_room: false,
+            waiting_for_room: 0,
+            last_fetch: 0,
             jitter,
             last_generation: 0,
             last_served: 0,
@@ -165,10 +176,25 @@ impl State {
         }
     }
 
-    /// Fetches a partition no more until further notice, and keeps what was fetched; or goes on with it.
-    pub(super) fn set_paused(&mut self, key: &Key, is_paused: bool) {
+    /// Fetches a partition no more until further notice, and keeps what was fetched, `read` being the chunk that was read of
+    /// it; but where a fetch waits for room, that is fetched again later.
+    pub(super) fn pause(&mut self, key: &Key, read: Option<Box<Chunk>>) {
+        let Some(partition) = self.partitions.get_mut(key) else { return };
+        partition.is_paused = true;
+        if let Some(chunk) = read {
+            partition.untaken += chunk.size();
+            self.untaken += chunk.size();
+            partition.queue.push_front(Item::Chunk(chunk));
+        }
+        if self.waiting_for_room > 0 {
+            self.drop_ahead(|partition| partition.is_paused);
+        }
+    }
+
+    /// Goes on with a partition that was paused.
+    pub(super) fn resume(&mut self, key: &Key) {
         if let Some(partition) = self.partitions.get_mut(key) {
-            partition.is_paused = is_paused;
+            partition.is_paused = false;
             self.announce(key);
         }
     }
@@ -211,17 +237,7 @@ impl State {
         if let Some(partition) = self.partitions.get_mut(key) {
             partition.untaken += chunk.size();
             self.untaken += chunk.size();
-            partition.queue.push_back(Item::Chunk(chunk));
-            self.announce(key);
-        }
-    }
-
-    /// Takes back a chunk that is not read on for now: it comes first when it is.
-    pub(super) fn give_back(&mut self, key: &Key, chunk: Chunk) {
-        if let Some(partition) = self.partitions.get_mut(key) {
-            partition.untaken += chunk.size();
-            self.untaken += chunk.size();
-            partition.queue.push_front(Item::Chunk(chunk));
+            partition.queue.push_back(Item::Chunk(Box::new(chunk)));
             self.announce(key);
         }
     }
@@ -241,7 +257,7 @@ impl State {
     pub(super) fn drop_ahead(&mut self, which: impl Fn(&Partition) -> bool) {
         for partition in self.partitions.values_mut().filter(|partition| which(partition)) {
             let first = partition.queue.iter().find_map(|item| match item {
-                Item::Chunk(chunk) => Some(chunk.start()),
+                Item::Chunk(chunk) => Some(chunk.position()),
                 Item::Failed(_) => None,
             });
             // What ends in an error stays, or that would be told again.
@@ -250,6 +266,12 @@ impl State {
             partition.drop_queue();
             partition.position = start;
         }
+    }
+
+    /// A fetch waits for room: what nobody is going to take for now makes some.
+    pub(super) fn begin_to_wait_for_room(&mut self) {
+        self.waiting_for_room += 1;
+        self.drop_ahead(|partition| partition.is_paused);
     }
 
     /// Waits for something to take.
@@ -319,9 +341,8 @@ impl State {
         let mut listings: BTreeMap<i32, Vec<Listing>> = BTreeMap::new();
         let mut checks: BTreeMap<i32, Vec<Check>> = BTreeMap::new();
         for (key, partition) in &mut self.partitions {
-            if partition.replica.is_some_and(|(_, until)| until <= now) {
-                partition.replica = None;
-            }
+            partition.replica = partition.replica.filter(|(_, until)| *until > now);
+            partition.leader_only_until = partition.leader_only_until.filter(|until| *until > now);
             let Some(source) = partition.source() else { continue };
             if partition.is_asking || plan.is_later(partition.not_before, now) {
                 continue;
@@ -359,6 +380,8 @@ impl State {
         let most = self.config.fetch_max_bytes;
         let least = self.config.max_partition_fetch_bytes.min(most).min(ahead_max).max(1);
         let fair = ahead_max / sources.len().max(1);
+        let mut sources: Vec<i32> = sources.into_iter().collect();
+        sources.sort_by_key(|source| self.brokers.get(source).map(|broker| broker.last_fetch));
         for source in sources {
             let used = self.untaken + self.brokers.values().map(|broker| broker.in_flight).sum::<usize>();
             let full = self.has_full_partition(source);
@@ -376,7 +399,8 @@ impl State {
             }
             let into = fair.min(ahead_max.saturating_sub(used)).clamp(least, most);
             let broker = self.brokers.entry(source).or_default();
-            (broker.is_fetching, broker.in_flight) = (true, into);
+            self.last_fetch += 1;
+            (broker.is_fetching, broker.in_flight, broker.last_fetch) = (true, into, self.last_fetch);
             plan.steps.push(Step::Fetch(source, least, into));
         }
     }
@@ -439,20 +463,28 @@ impl State {
         if broker.failures == 1 {
             tracing::warn!(broker = source, %error, "cannot fetch from a broker");
         }
-        let will_pass =
-            matches!(error.kind(), ErrorKind::Retriable | ErrorKind::Timeout | ErrorKind::DataCorruption);
-        let mut told = Vec::new();
+        let will_pass = match error.kind() {
+            ErrorKind::Retriable | ErrorKind::Timeout => true,
+            ErrorKind::DataCorruption => broker.failures < UNREADABLE_MAX,
+            _ => false,
+        };
+        let (mut told, leader_only_until) = (Vec::new(), self.leader_only_until(now));
         for (key, partition) in &mut self.partitions {
             if partition.source() == Some(source) && partition.phase == Phase::Fetching && !will_pass {
                 partition.tell(error.clone());
                 told.push(key.clone());
             }
             if partition.replica.is_some_and(|(replica, _)| replica == source) {
-                partition.replica = None;
+                partition.go_to_leader(leader_only_until);
             }
         }
         told.iter().for_each(|key| self.announce(key));
         self.want_refresh();
+    }
+
+    /// Until when only the leader is fetched from where a replica failed now.
+    pub(super) fn leader_only_until(&self, now: Instant) -> Instant {
+        now + LEADER_ONLY.min(self.client.metadata_max_age)
     }
 
     /// A broker has answered a fetch.

@@ -28,7 +28,7 @@ use super::{
     address::Address,
     handshake::shake_hands,
     versions::{Versions, api_name},
-    wire::{LENGTH_BYTES, Wire, read_answer, take_frame},
+    wire::{LENGTH_BYTES, Wire, announced, read_answer, take_frame},
 };
 use crate::error::{Error, ErrorKind};
 
@@ -360,7 +360,7 @@ impl Exchange {
         let mut idle_since = Instant::now();
         while !self.is_closed || !self.unanswered.is_empty() || !self.one_way.is_empty() {
             let wake_at = self.next_deadline().unwrap_or(idle_since + settings.max_idle);
-            self.received.reserve(READ_BYTES);
+            self.make_room();
             tokio::select! {
                 biased;
                 read = reader.read_buf(&mut self.received) => match read {
@@ -400,6 +400,21 @@ impl Exchange {
             }
         }
         End::Unused
+    }
+
+    /// Makes room to read into. A large answer gets memory of its own and no more than it needs: what is kept of it, keeps
+    /// nothing else.
+    fn make_room(&mut self) {
+        let max = self.unanswered.front().map_or(0, |first| first.answer_max);
+        match announced(&self.received).filter(|bytes| *bytes <= max.saturating_add(LENGTH_BYTES)) {
+            Some(bytes) if bytes > self.received.capacity() => {
+                let mut larger = BytesMut::with_capacity(bytes);
+                larger.extend_from_slice(&self.received);
+                self.received = larger;
+            }
+            Some(bytes) if bytes > self.received.len() => {}
+            _ => self.received.reserve(READ_BYTES),
+        }
     }
 
     fn takes_more(&self) -> bool {
@@ -505,4 +520,41 @@ async fn write(writer: &mut WriteHalf<'_>, waiting: &VecDeque<Bytes>) -> io::Res
     }
     let written = writer.write_vectored(&slices[..count]).await?;
     if written == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(written) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_answer_gets_memory_of_its_own_once_it_is_announced() {
+        let mut exchange = Exchange::default();
+        let (answer, _answered) = oneshot::channel();
+        let (now, answer_max) = (Instant::now(), 1 << 20);
+        exchange.unanswered.push_back(Unanswered {
+            correlation_id: 0,
+            api: "Fetch",
+            answer_max,
+            gives_up_at: now,
+            begins_at: 0,
+            asking: Some((now, answer)),
+        });
+        exchange.make_room();
+        let first = exchange.received.capacity();
+        assert!((READ_BYTES..READ_BYTES * 2).contains(&first), "{first}");
+        // What nobody asked for gets nothing.
+        exchange.received.extend_from_slice(&(answer_max as i32 + 1).to_be_bytes());
+        exchange.make_room();
+        assert!(exchange.received.capacity() < READ_BYTES * 3);
+
+        exchange.received.clear();
+        exchange.received.extend_from_slice(&500_000_i32.to_be_bytes());
+        exchange.make_room();
+        assert_eq!(exchange.received.capacity(), LENGTH_BYTES + 500_000);
+        assert_eq!(exchange.received[..], 500_000_i32.to_be_bytes());
+        exchange.received.resize(LENGTH_BYTES + 500_000, 0);
+        exchange.take_answers().unwrap();
+        exchange.make_room();
+        assert!(exchange.received.capacity() < READ_BYTES * 10, "{}", exchange.received.capacity());
+    }
 }

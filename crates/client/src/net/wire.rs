@@ -37,6 +37,12 @@ pub(crate) fn take_frame(received: &mut BytesMut, max: usize) -> Result<Option<B
     Ok(Some(received.split_to(bytes).freeze()))
 }
 
+/// How many bytes the frame has that what was received begins with, its length included, as far as that is there.
+pub(crate) fn announced(received: &[u8]) -> Option<usize> {
+    let length = i32::from_be_bytes(*received.first_chunk::<LENGTH_BYTES>()?);
+    usize::try_from(length).ok()?.checked_add(LENGTH_BYTES)
+}
+
 /// An answer is longer than what was asked for can be, or its length is negative.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ThisError)]
 #[error("an answer of {length} bytes was announced, where {max} are the most that were asked for")]
