@@ -60,7 +60,7 @@ pub enum Host {
     /// A real one.
     Real {
         /// Its process.
-        broker: Broker,
+        broker: Box<Broker>,
         /// A connection of the runner's own.
         connection: Connection,
     },
@@ -91,7 +91,7 @@ impl Host {
         };
         let mut broker = Prepared::new(installed, real, dir)?.start()?;
         let connection = Connection::open(broker.addr(), || broker.check_alive())?;
-        Ok(Host::Real { broker, connection })
+        Ok(Host::Real { broker: Box::new(broker), connection })
     }
 
     /// Where it listens.

@@ -35,7 +35,8 @@ ottla-client-bench outage: what a client does while all brokers are gone
   --seconds N           length of a run (default 400): 10 s all is well, then nothing answers, the last 60 s it does
                         again; in short runs an eighth and a quarter
   --rate N              records of 10 KiB offered in a second (default 2000)
-  --json PATH           where samples and fates go (default: .cache/outage.json)
+  --json PATH           where samples and judgements go (default: .cache/outage.json); runs of the same length and rate
+                        that are there already stay, and are drawn too
   --svg PATH            where the plot goes (default: .cache/outage.svg)
 ";
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use crate::{
-    cases::{self, Case, Wanted},
+    cases::{self, Case, Figure, Wanted},
     clients::Client,
     host::Kind,
     runner::Figures,
@@ -85,12 +85,12 @@ impl Results {
         if shown.is_empty() {
             return;
         }
-        let used: Vec<(&str, &str)> = COLUMNS
-            .into_iter()
-            .filter(|(_, figure)| {
-                shown.iter().any(|client| self.cell(kind, case.id, *client, figure) != Cell::Absent)
-            })
-            .collect();
+        let measured = |figure| {
+            shown.iter().any(|client| matches!(self.cell(kind, case.id, *client, figure), Cell::Value(_)))
+        };
+        let cpu = Figure::Cpu.name();
+        let used: Vec<(&str, &str)> =
+            COLUMNS.into_iter().filter(|(_, figure)| *figure == cpu || measured(figure)).collect();
         let _ = writeln!(text, "{} (`{}`)\n", case.title, case.id);
         let _ = write!(text, "| client |");
         used.iter().for_each(|(name, _)| {
@@ -126,7 +126,7 @@ impl Results {
                 text,
                 "| {} | {}: {} / {} | {ratio} | ≤ {}x | {met} |",
                 case.id,
-                if figure == "p50_us" { "p50" } else { "CPU" },
+                if wanted.figure == Figure::P50 { "p50" } else { "CPU" },
                 wanted.ottla.name(),
                 wanted.other.name(),
                 wanted.at_most

@@ -6,6 +6,7 @@
 pub mod client;
 pub mod cluster;
 mod judge;
+mod runs;
 mod svg;
 
 use std::{
@@ -16,14 +17,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub use self::judge::Fate;
+use self::runs::{Run, Sample, TABLE_HEAD};
 use crate::{
     child::Role,
     clients::Client,
     failure::{Doing, Failure, Result},
-    process,
 };
 
 /// Bytes of each value.
@@ -116,26 +117,6 @@ fn outage(seconds: u64) -> (u64, u64) {
     (HEALTHY_SECONDS.min(seconds / 8), seconds - BACK_SECONDS.min(seconds / 4))
 }
 
-/// A run, as it goes to the file.
-struct Run {
-    client: Client,
-    way: Way,
-    samples: Vec<Sample>,
-    judgement: Value,
-}
-
-/// The client's process at a moment.
-#[derive(Debug, Clone)]
-struct Sample {
-    seconds: f64,
-    resident_bytes: u64,
-    threads: u64,
-    descriptors: u64,
-    log_lines: u64,
-    /// What the program told last: records by fate, tasks of its runtime.
-    told: Value,
-}
-
 /// Runs each client through each way of going; true when every fate was right.
 pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<bool> {
     for path in [&options.json, &options.svg] {
@@ -143,19 +124,25 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<bool> {
             fs::create_dir_all(parent).doing(format_args!("create {}", parent.display()))?;
         }
     }
-    let mut runs = Vec::new();
+    let mut runs = runs::earlier(options)?;
+    let mut right = true;
+    println!("{TABLE_HEAD}");
     for &way in &options.ways {
         for &client in &options.clients {
             eprintln!("{}, brokers go by {}, {} s", client.name(), way.name(), options.seconds);
             let run = run_one(options, client, way, interrupted)?;
-            println!("{}", summary(&run));
+            println!("{}", run.row());
+            for wrong in run.judgement["wrong_ones"].as_array().into_iter().flatten() {
+                eprintln!("WRONG: {wrong}");
+            }
+            right &= run.is_right();
             runs.push(run);
-            write_json(options, &runs)?;
+            runs::write(options, &runs)?;
             let plot = svg::plot(&runs, outage(options.seconds), options.seconds);
             fs::write(&options.svg, plot).doing(format_args!("write {}", options.svg.display()))?;
         }
     }
-    Ok(runs.iter().all(|run| run.judgement["wrong"] == 0))
+    Ok(right)
 }
 
 fn run_one(options: &Options, client: Client, way: Way, interrupted: &AtomicBool) -> Result<Run> {
@@ -214,7 +201,10 @@ fn run_one(options: &Options, client: Client, way: Way, interrupted: &AtomicBool
             )
             .into());
         }
-        samples.push(sample(role.pid(), elapsed, &log, &told).doing(format_args!("see {}", log.display()))?);
+        samples.push(
+            Sample::take(role.pid(), elapsed.as_secs_f64(), &log, &told)
+                .doing(format_args!("see {}", log.display()))?,
+        );
     }
     let mut judgement = cluster.ask(&format!("judge {back_ms} {}", fates.display()), ANSWER_TIMEOUT)?;
     let count = |name: &str| told[name].as_u64().unwrap_or_default();
@@ -222,88 +212,4 @@ fn run_one(options: &Options, client: Client, way: Way, interrupted: &AtomicBool
     judgement["accepted"] = told["accepted"].clone();
     judgement["refused"] = told["refused"].clone();
     Ok(Run { client, way, samples, judgement })
-}
-
-fn sample(pid: u32, at: Duration, log: &std::path::Path, told: &Value) -> Result<Sample> {
-    let resident_bytes = process::memory(pid).doing("read the client's memory")?.resident;
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).doing("read the client's threads")?;
-    let threads = status.lines().find_map(|line| line.strip_prefix("Threads:")?.trim().parse().ok());
-    let descriptors =
-        fs::read_dir(format!("/proc/{pid}/fd")).doing("count the client's descriptors")?.count();
-    let text = fs::read(log).doing("read the client's log")?;
-    Ok(Sample {
-        seconds: at.as_secs_f64(),
-        resident_bytes,
-        threads: threads.ok_or("no number of threads")?,
-        descriptors: descriptors as u64,
-        log_lines: text.iter().filter(|byte| **byte == b'\n').count() as u64,
-        told: told.clone(),
-    })
-}
-
-impl Run {
-    fn peak(&self, figure: impl Fn(&Sample) -> u64) -> u64 {
-        self.samples.iter().map(figure).max().unwrap_or_default()
-    }
-}
-
-fn summary(run: &Run) -> String {
-    let judgement = &run.judgement;
-    let log_lines = run.samples.last().map_or(0, |sample| sample.log_lines);
-    let back = judgement["first_delivery_ms"].as_u64().map_or("never".to_owned(), |ms| format!("{ms} ms"));
-    format!(
-        "{}, {}: peak memory {} MiB, threads {}, descriptors {}, log lines {log_lines}; accepted {}, refused {}; \
-         delivered {}, no {}, maybe {} ({} of them there), without an answer {}; wrong {}; first result after the \
-         return {back}",
-        run.client.name(),
-        run.way.name(),
-        run.peak(|sample| sample.resident_bytes) >> 20,
-        run.peak(|sample| sample.threads),
-        run.peak(|sample| sample.descriptors),
-        judgement["accepted"],
-        judgement["refused"],
-        judgement["delivered"],
-        judgement["no"],
-        judgement["maybe"],
-        judgement["maybe_there"],
-        judgement["unanswered"],
-        judgement["wrong"],
-    )
-}
-
-fn write_json(options: &Options, runs: &[Run]) -> Result<()> {
-    let runs: Vec<Value> = runs
-        .iter()
-        .map(|run| {
-            let samples: Vec<Value> = run
-                .samples
-                .iter()
-                .map(|sample| {
-                    json!({
-                        "seconds": sample.seconds,
-                        "resident_bytes": sample.resident_bytes,
-                        "threads": sample.threads,
-                        "descriptors": sample.descriptors,
-                        "log_lines": sample.log_lines,
-                        "told": sample.told,
-                    })
-                })
-                .collect();
-            json!({
-                "client": run.client.name(),
-                "way": run.way.name(),
-                "judgement": run.judgement,
-                "samples": samples,
-            })
-        })
-        .collect();
-    let (gone_at, back_at) = outage(options.seconds);
-    let all = json!({
-        "seconds": options.seconds,
-        "rate": options.rate,
-        "gone_at_seconds": gone_at,
-        "back_at_seconds": back_at,
-        "runs": runs,
-    });
-    fs::write(&options.json, all.to_string()).doing(format_args!("write {}", options.json.display()))
 }

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::{Run, Way};
+use super::{Way, runs::Run};
 use crate::clients::Client;
 
 const WIDTH: f64 = 720.0;
@@ -171,7 +171,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::outage::Sample;
+    use crate::outage::runs::Sample;
 
     fn run(client: Client, way: Way, mib: &[u64]) -> Run {
         let samples = mib.iter().enumerate().map(|(at, mib)| Sample {
