@@ -103,13 +103,11 @@ impl Panel {
                 y + 4.0
             );
         }
-        for (seconds, anchor) in [(0.0, "start"), (gone_at as f64, "middle"), (back_at as f64, "middle")] {
-            let x = self.x_of(seconds);
+        for (seconds, anchor) in [(gone_at as f64, "start"), (back_at as f64, "middle"), (self.end, "end")] {
+            let (x, y) = (self.x_of(seconds), zero + 18.0);
             let _ = writeln!(
                 text,
-                "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{seconds:.0}{}</text>",
-                zero + 18.0,
-                if seconds > 0.0 { " s" } else { "" }
+                "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{seconds:.0} s</text>"
             );
         }
     }
