@@ -37,6 +37,24 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// All of them, in their order.
+    pub(crate) const ALL: [Self; 14] = [
+        Self::Retriable,
+        Self::Timeout,
+        Self::Backpressure,
+        Self::InvalidRecord,
+        Self::UnknownTopic,
+        Self::OffsetOutOfRange,
+        Self::Auth,
+        Self::Config,
+        Self::UnsupportedVersion,
+        Self::Fenced,
+        Self::Abortable,
+        Self::DataCorruption,
+        Self::Closed,
+        Self::Broker,
+    ];
+
     /// Its name, as metrics and logs have it.
     pub fn name(self) -> &'static str {
         match self {

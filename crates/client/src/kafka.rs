@@ -11,19 +11,23 @@ use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
     admin::Admin,
-    config::{ClientConfig, Config},
+    budget::Budget,
+    config::{ClientConfig, Config, ConsumerConfig, ProducerConfig},
+    drivers::Drivers,
     error::{Error, ErrorKind},
     jitter::Jitter,
     metadata::{cluster::Cluster, task::Metadata},
+    metrics::{Counters, Metrics},
     net::{
         address::Address,
         pool::{Peer, Pool, Purpose},
     },
+    producer::ProducerBuilder,
     runtime::Runtime,
 };
 
 /// The largest answer to a call; what carries records has bounds of its own.
-const ANSWER_MAX: usize = 16 << 20;
+pub(crate) const ANSWER_MAX: usize = 16 << 20;
 
 /// A Kafka cluster.
 ///
@@ -36,24 +40,32 @@ pub struct Kafka {
 
 struct Shared {
     config: Arc<ClientConfig>,
+    /// What producers are made with, unless they are told otherwise.
+    producer: ProducerConfig,
+    /// The same for consumers.
+    consumer: ConsumerConfig,
+    budget: Arc<Budget>,
+    counters: Arc<Counters>,
     seeds: Vec<Address>,
     runtime: Option<Handle>,
     /// What runs, from the first use on.
     running: OnceLock<Result<Running, Error>>,
 }
 
-struct Running {
-    pool: Arc<Pool>,
-    metadata: Metadata,
+/// What runs of a client.
+pub(crate) struct Running {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) metadata: Metadata,
+    pub(crate) drivers: Drivers,
     // Goes last: what ran on it ends first.
-    runtime: Runtime,
+    pub(crate) runtime: Runtime,
 }
 
 /// Settings of a [`Kafka`], with defaults for all but the first addresses.
 #[derive(Clone, Debug)]
 #[must_use = "it does nothing until it is built"]
 pub struct KafkaBuilder {
-    config: ClientConfig,
+    config: Config,
     runtime: Option<Handle>,
 }
 
@@ -62,11 +74,12 @@ impl Kafka {
     /// several, for the case that one is down.
     pub fn builder<A: Into<String>>(seeds: impl IntoIterator<Item = A>) -> KafkaBuilder {
         let seeds = seeds.into_iter().map(Into::into).collect();
-        KafkaBuilder { config: ClientConfig { seeds, ..ClientConfig::default() }, runtime: None }
+        let client = ClientConfig { seeds, ..ClientConfig::default() };
+        KafkaBuilder { config: Config { client, ..Config::default() }, runtime: None }
     }
 
-    /// Begins with properties, by the names that Java's and librdkafka's users know: see [`Config::from_properties`], which
-    /// also tells which of them do nothing here.
+    /// Begins with properties, by the names that Java's and librdkafka's users know: see [`Config::from_properties`]. Those
+    /// of producers and consumers are what each of them begins with that is made from this client.
     ///
     /// # Errors
     /// Those of [`Config::from_properties`].
@@ -75,8 +88,7 @@ impl Kafka {
         N: AsRef<str>,
         V: AsRef<str>,
     {
-        let config = Config::from_properties(properties)?.client;
-        Ok(KafkaBuilder { config, runtime: None })
+        Ok(KafkaBuilder { config: Config::from_properties(properties)?, runtime: None })
     }
 
     /// Waits until a broker answers. Nothing needs this: whatever is asked of the cluster waits by itself. It tells at the
@@ -95,8 +107,22 @@ impl Kafka {
         Admin::new(self.clone())
     }
 
-    fn running(&self) -> Result<&Running, Error> {
-        let Shared { config, seeds, runtime, running } = &*self.shared;
+    /// Begins a producer.
+    pub fn producer(&self) -> ProducerBuilder {
+        ProducerBuilder::new(self.clone(), self.shared.producer.clone())
+    }
+
+    /// What this client and all that was made from it have done, and what they hold at the moment.
+    pub fn metrics(&self) -> Metrics {
+        self.shared.counters.snapshot()
+    }
+
+    /// What runs, from the first call of this on.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(crate) fn running(&self) -> Result<&Running, Error> {
+        let Shared { config, seeds, runtime, running, .. } = &*self.shared;
         let started = running.get_or_init(|| {
             let runtime = runtime.clone().map_or_else(Runtime::own, |handle| Ok(Runtime::on(handle)))?;
             let mut jitter = Jitter::new();
@@ -104,13 +130,26 @@ impl Kafka {
             let pool = Arc::new(Pool::new(runtime.handle().clone(), config.clone(), for_pool));
             let metadata =
                 Metadata::start(runtime.handle(), pool.clone(), config.clone(), seeds.clone(), jitter);
-            Ok(Running { pool, metadata, runtime })
+            let drivers = Drivers::start(runtime.handle());
+            Ok(Running { pool, metadata, drivers, runtime })
         });
         started.as_ref().map_err(Clone::clone)
     }
 
     fn metadata(&self) -> Result<&Metadata, Error> {
         Ok(&self.running()?.metadata)
+    }
+
+    pub(crate) fn config(&self) -> &Arc<ClientConfig> {
+        &self.shared.config
+    }
+
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.shared.counters
+    }
+
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.shared.budget
     }
 
     /// Until when a call that begins now may take.
@@ -256,25 +295,66 @@ impl fmt::Debug for Kafka {
 impl KafkaBuilder {
     /// What brokers know the client by, in their logs and quotas (`client.id`). Default: `ottla-client`.
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
-        self.config.client_id = client_id.into();
+        self.config.client.client_id = client_id.into();
         self
     }
 
     /// How long an answer may take (`request.timeout.ms`); then the connection counts as dead. Default: 30 s.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
-        self.config.request_timeout = timeout;
+        self.config.client.request_timeout = timeout;
         self
     }
 
     /// How long it may take until a connection can be used (`socket.connection.setup.timeout.ms`). Default: 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.config.connect_timeout = timeout;
+        self.config.client.connect_timeout = timeout;
         self
     }
 
     /// How long a call may take in all, with every attempt (`default.api.timeout.ms`). Default: 60 s.
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
-        self.config.call_timeout = timeout;
+        self.config.client.call_timeout = timeout;
+        self
+    }
+
+    /// Where the client runs, by the names that the cluster uses (`client.rack`): it reads from a replica there where there is
+    /// one (KIP-392). Default: not known.
+    pub fn client_rack(mut self, rack: impl Into<String>) -> Self {
+        self.config.client.client_rack = Some(rack.into());
+        self
+    }
+
+    /// The most bytes of records that wait or are on their way, of responses and of what is decompressed from them
+    /// (`buffer.memory`). While there are producers and consumers, each kind keeps half. Default: 64 MiB.
+    pub fn memory_budget(mut self, bytes: usize) -> Self {
+        self.config.client.memory_budget = bytes;
+        self
+    }
+
+    /// How long a connection stays open without a request (`connections.max.idle.ms`). Default: 9 minutes.
+    pub fn connections_max_idle(mut self, time: Duration) -> Self {
+        self.config.client.connections_max_idle = time;
+        self
+    }
+
+    /// The least and the most time between two attempts at the same thing (`retry.backoff.ms`, `retry.backoff.max.ms`), which
+    /// grows from one to the other. Default: 50 ms to 1 s.
+    pub fn retry_backoff(mut self, least: Duration, most: Duration) -> Self {
+        (self.config.client.retry_backoff, self.config.client.retry_backoff_max) = (least, most);
+        self
+    }
+
+    /// How old metadata of topics in use may grow without a reason to refresh it (`metadata.max.age.ms`). A topic that is not
+    /// used for as long is forgotten. Default: 5 minutes.
+    pub fn metadata_max_age(mut self, age: Duration) -> Self {
+        self.config.client.metadata_max_age = age;
+        self
+    }
+
+    /// Whether brokers may create topics that are asked for and are not there (`allow.auto.create.topics`): with the
+    /// replication that is the broker's default, which is often 1. Default: no.
+    pub fn allow_auto_create_topics(mut self, allow: bool) -> Self {
+        self.config.client.allow_auto_create_topics = allow;
         self
     }
 
@@ -293,13 +373,18 @@ impl KafkaBuilder {
     /// # Errors
     /// `Config`: an address cannot be read, or there is none.
     pub fn build(self) -> Result<Kafka, Error> {
-        let Self { config, runtime } = self;
+        let Self { config: Config { client: config, producer, consumer, ignored }, runtime } = self;
         config.validate()?;
+        for property in &ignored {
+            tracing::info!("{property}");
+        }
         if config.seeds.is_empty() {
             return Err(Error::new(ErrorKind::Config, "a client needs the address of at least one broker"));
         }
         let seeds = config.seeds.iter().map(|seed| seed.parse()).collect::<Result<_, _>>()?;
-        let shared = Shared { config: Arc::new(config), seeds, runtime, running: OnceLock::new() };
+        let budget = Arc::new(Budget::new(config.memory_budget));
+        let (config, counters, running) = (Arc::new(config), Arc::default(), OnceLock::new());
+        let shared = Shared { config, producer, consumer, budget, counters, seeds, runtime, running };
         Ok(Kafka { shared: Arc::new(shared) })
     }
 

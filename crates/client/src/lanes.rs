@@ -21,34 +21,46 @@ pub(crate) enum Lane {
 #[derive(Clone, Debug)]
 pub(crate) struct Lanes {
     total: usize,
-    free: usize,
-    batch: usize,
     held: HashMap<Lane, usize>,
+    held_by_all: usize,
 }
 
 impl Lanes {
-    /// A budget of `total` bytes for batches of at most `batch` each.
-    pub(crate) fn new(total: usize, batch: usize) -> Self {
-        Self { total, free: total, batch, held: HashMap::new() }
+    /// A budget of so many bytes.
+    pub(crate) fn new(total: usize) -> Self {
+        Self { total, held: HashMap::new(), held_by_all: 0 }
+    }
+
+    /// The budget is of so many bytes from now on. Where more are held, nothing is free until some are given back.
+    pub(crate) fn set_total(&mut self, total: usize) {
+        self.total = total;
+    }
+
+    /// Whether a lane may have so many bytes more now, where batches have at most `batch`.
+    pub(crate) fn may_take(&self, lane: Lane, bytes: usize, batch: usize) -> bool {
+        let (free, would_hold) = (self.free(), self.held(lane).saturating_add(bytes));
+        bytes <= free && (would_hold <= free || would_hold <= batch)
     }
 
     /// Takes bytes for a lane, if it may have them now.
     #[must_use]
-    pub(crate) fn try_take(&mut self, lane: Lane, bytes: usize) -> bool {
-        let held = self.held(lane);
-        let would_hold = held.saturating_add(bytes);
-        let may_grow = would_hold <= self.free || would_hold <= self.batch;
-        if bytes > self.free || !may_grow {
-            return false;
+    pub(crate) fn try_take(&mut self, lane: Lane, bytes: usize, batch: usize) -> bool {
+        let may = self.may_take(lane, bytes, batch);
+        if may {
+            self.take(lane, bytes);
         }
-        self.free -= bytes;
+        may
+    }
+
+    /// Takes bytes for a lane that cannot do without.
+    pub(crate) fn take(&mut self, lane: Lane, bytes: usize) {
+        self.held_by_all += bytes;
         self.change(lane, |held| held + bytes);
-        true
     }
 
     /// Whether a lane could ever have so many bytes: if not, waiting makes no sense.
-    pub(crate) fn could_take(&self, bytes: usize) -> bool {
-        bytes <= self.total / 2 || bytes <= self.batch.min(self.total)
+    pub(crate) fn could_take(&self, bytes: usize, batch: usize) -> bool {
+        bytes <= self.total / 2 || bytes <= batch.min(self.total)
     }
 
     /// Gives back bytes of a lane.
@@ -56,7 +68,7 @@ impl Lanes {
         debug_assert!(bytes <= self.held(lane), "{lane:?} gives back more than it holds");
         let bytes = bytes.min(self.held(lane));
         self.change(lane, |held| held - bytes);
-        self.free += bytes;
+        self.held_by_all -= bytes;
     }
 
     /// A partition with so many bytes has another leader.
@@ -71,9 +83,14 @@ impl Lanes {
         self.held.get(&lane).copied().unwrap_or_default()
     }
 
+    /// What all lanes hold.
+    pub(crate) fn held_by_all(&self) -> usize {
+        self.held_by_all
+    }
+
     /// What nobody holds.
     pub(crate) fn free(&self) -> usize {
-        self.free
+        self.total.saturating_sub(self.held_by_all)
     }
 
     /// Lanes that hold nothing are forgotten: brokers come and go.
@@ -95,24 +112,26 @@ mod tests {
     const BATCH: usize = 64 << 10;
 
     fn fill(lanes: &mut Lanes, lane: Lane, bytes: usize) {
-        while lanes.try_take(lane, bytes) {}
+        while lanes.try_take(lane, bytes, BATCH) {}
     }
 
     #[test]
     fn a_dead_broker_leaves_half_of_what_it_found() {
-        let mut lanes = Lanes::new(64 * MIB, BATCH);
+        let mut lanes = Lanes::new(64 * MIB);
         for dead in 0..6 {
             assert!(lanes.free() >= ((64 * MIB) >> dead) - 1000 * dead, "{dead}: {}", lanes.free());
             fill(&mut lanes, Lane::Broker(dead as i32), 1000);
         }
-        assert!(lanes.try_take(Lane::Broker(99), BATCH));
+        assert!(lanes.try_take(Lane::Broker(99), BATCH, BATCH));
     }
 
     #[test]
     fn dead_brokers_that_fill_side_by_side_leave_an_equal_share() {
         for dead in 1..10_usize {
-            let mut lanes = Lanes::new(64 * MIB, BATCH);
-            while (0..dead).filter(|broker| lanes.try_take(Lane::Broker(*broker as i32), 1000)).count() > 0 {}
+            let mut lanes = Lanes::new(64 * MIB);
+            while (0..dead).filter(|broker| lanes.try_take(Lane::Broker(*broker as i32), 1000, BATCH)).count()
+                > 0
+            {}
             let share = 64 * MIB / (dead + 1);
             assert!(lanes.free().abs_diff(share) <= 1000 * dead, "{dead}: {} is free", lanes.free());
         }
@@ -120,21 +139,23 @@ mod tests {
 
     #[test]
     fn a_batch_is_always_allowed_while_there_is_room() {
-        let mut lanes = Lanes::new(3 * BATCH, BATCH);
-        assert!(lanes.try_take(Lane::NoLeader, BATCH) && lanes.try_take(Lane::NoLeader, BATCH / 2));
-        assert!(!lanes.try_take(Lane::NoLeader, BATCH), "it holds more than would be free");
-        assert!(lanes.try_take(Lane::Broker(1), BATCH));
-        assert!(!lanes.try_take(Lane::Broker(2), BATCH), "there is no room");
+        let mut lanes = Lanes::new(3 * BATCH);
+        assert!(
+            lanes.try_take(Lane::NoLeader, BATCH, BATCH) && lanes.try_take(Lane::NoLeader, BATCH / 2, BATCH)
+        );
+        assert!(!lanes.try_take(Lane::NoLeader, BATCH, BATCH), "it holds more than would be free");
+        assert!(lanes.try_take(Lane::Broker(1), BATCH, BATCH));
+        assert!(!lanes.try_take(Lane::Broker(2), BATCH, BATCH), "there is no room");
         lanes.give_back(Lane::NoLeader, BATCH);
-        assert!(lanes.try_take(Lane::Broker(2), BATCH));
+        assert!(lanes.try_take(Lane::Broker(2), BATCH, BATCH));
     }
 
     #[test]
     fn what_could_never_be_taken_is_known() {
-        let lanes = Lanes::new(10 * BATCH, BATCH);
-        assert!(lanes.could_take(5 * BATCH) && !lanes.could_take(5 * BATCH + 1));
+        let lanes = Lanes::new(10 * BATCH);
+        assert!(lanes.could_take(5 * BATCH, BATCH) && !lanes.could_take(5 * BATCH + 1, BATCH));
         assert!(
-            Lanes::new(BATCH, BATCH).could_take(BATCH) && !Lanes::new(BATCH, 2 * BATCH).could_take(2 * BATCH)
+            Lanes::new(BATCH).could_take(BATCH, BATCH) && !Lanes::new(BATCH).could_take(2 * BATCH, 2 * BATCH)
         );
     }
 
@@ -143,16 +164,16 @@ mod tests {
 
         #[test]
         fn bytes_are_neither_lost_nor_made(actions in prop::collection::vec((0..4, -1..5, -1..5, 0..20_000_usize), 1..200)) {
-            let mut lanes = Lanes::new(100_000, 10_000);
+            let mut lanes = Lanes::new(100_000);
             let lane = |number: i32| if number < 0 { Lane::NoLeader } else { Lane::Broker(number) };
             for (action, one, other, bytes) in actions {
                 let (one, other) = (lane(one), lane(other));
                 match action {
                     0 | 1 => {
                         let (held, free) = (lanes.held(one), lanes.free());
-                        let taken = lanes.try_take(one, bytes);
+                        let taken = lanes.try_take(one, bytes, 10_000);
                         prop_assert_eq!(lanes.held(one), held + if taken { bytes } else { 0 });
-                        prop_assert!(!taken || held + bytes <= free.max(10_000) && lanes.could_take(bytes));
+                        prop_assert!(!taken || held + bytes <= free.max(10_000) && lanes.could_take(bytes, 10_000));
                     }
                     2 => lanes.give_back(one, bytes.min(lanes.held(one))),
                     _ => lanes.move_bytes(one, other, bytes),

@@ -52,3 +52,26 @@ fn nothing_of_a_client_that_is_dropped_stays() {
     settled(before);
     assert!(broker.counts().connections_open <= 1, "{:?}", broker.counts());
 }
+
+#[tokio::test]
+async fn who_gives_up_waiting_leaves_no_task_behind() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_address = silent.local_addr().unwrap();
+    let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    for address in [refused, silent_address] {
+        let hour = Duration::from_secs(3600);
+        let kafka = Kafka::builder([address.to_string()]).call_timeout(hour).on_current_runtime();
+        let kafka = kafka.build().unwrap();
+        tokio::time::timeout(Duration::from_millis(20), kafka.connect()).await.unwrap_err();
+        assert!(alive() >= 2, "it did not begin");
+        drop(kafka);
+        let gone = async {
+            while alive() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        // Long before the deadline, and before any time-out of a connection.
+        tokio::time::timeout(Duration::from_secs(5), gone).await.unwrap();
+    }
+}

@@ -19,6 +19,7 @@ use crate::{
     faults::{Action, Filter, Hook},
     node::Connection,
     sessions::FetchSessions,
+    settings::Given,
     state::{Counts, NewTopic, Node, Partition, Settings, Shared, State},
     thread::Thread,
     versions::KafkaVersion,
@@ -192,6 +193,7 @@ impl Builder {
             advertised: machine.door.address(),
             version: self.version,
             fenced: false,
+            configs: Given::new(),
             sessions: FetchSessions::new(id.wrapping_mul(SESSION_IDS_PER_NODE) & i32::MAX),
             counts: Counts::default(),
         };
@@ -369,6 +371,19 @@ impl Cluster {
             NewTopic { name: name.into(), partitions: Some(partitions), configs, ..NewTopic::default() };
         let created = self.shared.state.lock().create(&new).map(|_| ());
         created.unwrap_or_else(|refusal| panic!("topic '{name}' cannot be created: {}", refusal.why));
+        self.shared.notify();
+    }
+
+    /// Gives a topic more partitions: `count` in all, with the replication factor that it has.
+    #[track_caller]
+    pub fn create_partitions(&self, name: &str, count: i32) {
+        let grown = {
+            let mut state = self.shared.state.lock();
+            state.plan_growth(name, count, None).map(|new| state.grow(name, new))
+        };
+        grown.unwrap_or_else(|refusal| {
+            panic!("topic '{name}' cannot have {count} partitions: {}", refusal.why)
+        });
         self.shared.notify();
     }
 

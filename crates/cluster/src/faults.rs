@@ -74,6 +74,11 @@ impl Filter {
         self.partition.is_some()
     }
 
+    /// Whether the filter looks at topics or partitions at all.
+    pub(crate) fn names_topics(&self) -> bool {
+        self.topic.is_some() || self.partition.is_some()
+    }
+
     /// Whether a topic, or a partition of it, is meant.
     pub(crate) fn means(&self, topic: &str, partition: Option<i32>) -> bool {
         self.topic.as_deref().is_none_or(|wanted| wanted == topic)
@@ -83,8 +88,7 @@ impl Filter {
     fn matches(&self, api: ApiKey, node: i32, asked: &[Asked]) -> bool {
         self.api.is_none_or(|wanted| wanted == api)
             && self.node.is_none_or(|wanted| wanted == node)
-            && ((self.topic.is_none() && self.partition.is_none())
-                || asked.iter().any(|asked| self.means(&asked.topic, asked.partition)))
+            && (!self.names_topics() || asked.iter().any(|asked| self.means(&asked.topic, asked.partition)))
     }
 }
 
@@ -98,10 +102,17 @@ pub enum Action {
     /// served; at the request as a whole where it has no topics, or where the error is about a fetch session. A Produce
     /// request with acks=0, which has no answer, ends its connection.
     Fail(ErrorCode),
+    /// The broker does what is asked, and answers this error all the same, which stands where that of [`Action::Fail`]
+    /// does: REQUEST_TIMED_OUT and NOT_ENOUGH_REPLICAS_AFTER_APPEND are such. What it cannot do it answers with its own
+    /// error.
+    FailAfter(ErrorCode),
     /// The broker does what is asked, and closes the connection instead of answering.
     LoseAnswer,
     /// The broker closes the connection, and does not do what is asked.
     LoseRequest,
+    /// The broker neither does what is asked nor answers, and the connection stays open. What comes on it after this
+    /// request is served, so that a client which has sent several ahead gets the next answer out of turn.
+    Ignore,
     /// The broker does what is asked, and answers after this time.
     Delay(Duration),
     /// The broker does what is asked, and answers when [`Hook::release`] or [`Hook::remove`] is called.

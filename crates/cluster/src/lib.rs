@@ -49,6 +49,13 @@
 //! // … the records were written, but the answer never came
 //! let lost = cluster.on_request(Filter::api(ApiKey::PRODUCE).times(1), Action::LoseAnswer);
 //!
+//! // … the request is never answered, and nothing is written
+//! cluster.on_request(Filter::api(ApiKey::PRODUCE).times(1), Action::Ignore);
+//!
+//! // … the records are written, and the answer is an error all the same
+//! let after = Action::FailAfter(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND);
+//! cluster.on_request(Filter::api(ApiKey::PRODUCE).times(1), after);
+//!
 //! // … a replica is missing for three requests, and after that the broker is slow
 //! cluster.on_request(Filter::api(ApiKey::PRODUCE).times(3), Action::Fail(ErrorCode::NOT_ENOUGH_REPLICAS));
 //! cluster.on_request(Filter::any(), Action::Delay(Duration::from_millis(300)));
@@ -61,9 +68,10 @@
 //! # What it is, and what it is not
 //!
 //! It answers ApiVersions, Metadata, Produce, Fetch, ListOffsets, OffsetForLeaderEpoch, InitProducerId, CreateTopics,
-//! DeleteTopics, DescribeCluster and DescribeConfigs as Kafka does, in every version from Kafka 2.1 to 4.3 and with the
-//! errors that Kafka answers: idempotent producers, leader epochs and fetch sessions work. Records live in memory. There
-//! are no groups, no transactions, no authentication and no replication: each replica has at once what the leader has.
+//! CreatePartitions, DeleteTopics, DeleteRecords, DescribeCluster, DescribeConfigs, AlterConfigs and
+//! IncrementalAlterConfigs as Kafka does, in every version from Kafka 2.1 to 4.3 and with the errors that Kafka answers:
+//! idempotent producers, leader epochs and fetch sessions work. Records live in memory. There are no groups, no
+//! transactions, no authentication and no replication: each replica has at once what the leader has.
 //!
 //! # Architecture invariants
 //!

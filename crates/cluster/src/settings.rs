@@ -1,21 +1,39 @@
-//! The settings of topics and brokers that DescribeConfigs and CreateTopics know, with Kafka's defaults.
+//! The settings of topics and brokers that can be described and altered, with Kafka's defaults.
 //!
 //! Four of a topic have an effect: `max.message.bytes`, `message.timestamp.type`, `min.insync.replicas`, and `cleanup.policy`, where `compact`
-//! means that records need keys. The others are kept and described.
+//! means that records need keys. The others are kept and described, as are all of a broker.
 
 use std::collections::BTreeMap;
+
+use ottla_protocol::ErrorCode;
+
+use crate::state::Refusal;
 
 pub(crate) const CLEANUP_POLICY: &str = "cleanup.policy";
 pub(crate) const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 pub(crate) const TIMESTAMP_TYPE: &str = "message.timestamp.type";
 pub(crate) const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
 
-/// Kafka's number for a value that was given for a topic.
-const DYNAMIC_TOPIC_CONFIG: i8 = 1;
-/// Kafka's number for a value that a broker was started with.
-pub(crate) const STATIC_BROKER_CONFIG: i8 = 4;
-/// Kafka's number for a default.
-const DEFAULT_CONFIG: i8 = 5;
+/// The longest value of a setting in bytes, which is what an answer can tell.
+const VALUE_BYTES_MAX: usize = i16::MAX as usize;
+
+/// Where the value of a setting comes from, with Kafka's number for it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Source {
+    /// It was given for the topic.
+    DynamicTopic = 1,
+    /// It was given for this broker while it ran.
+    DynamicBroker = 2,
+    /// It was given for all brokers while they ran.
+    DynamicDefaultBroker = 3,
+    /// The broker was started with it.
+    StaticBroker = 4,
+    /// Nobody gave one.
+    Default = 5,
+}
+
+/// What was given for a resource: values by the names of settings.
+pub(crate) type Given = BTreeMap<String, String>;
 
 /// The type of a setting, with Kafka's number for it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,9 +44,11 @@ pub(crate) enum Kind {
     Long = 5,
     Double = 6,
     List = 7,
+    /// Its value is told to nobody.
+    Password = 9,
 }
 
-/// A setting of a topic.
+/// A setting.
 #[derive(Debug)]
 pub(crate) struct Setting {
     pub(crate) name: &'static str,
@@ -36,6 +56,29 @@ pub(crate) struct Setting {
     pub(crate) default: &'static str,
     /// The values that it may have; empty if its type alone says it.
     values: &'static [&'static str],
+}
+
+/// The settings of one kind of resource.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// What each of them is.
+    of: &'static str,
+    /// What Kafka answers to one that cannot be. A list that is none is INVALID_CONFIG everywhere.
+    refused: ErrorCode,
+    /// Ascending by name.
+    pub(crate) settings: &'static [Setting],
+}
+
+/// A change of a setting (KIP-339).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Change<'a> {
+    Set(&'a str),
+    /// Its default holds again.
+    Delete,
+    /// These elements come to those of a list that it has not.
+    Append(&'a str),
+    /// These elements go from a list.
+    Subtract(&'a str),
 }
 
 const fn setting(name: &'static str, kind: Kind, default: &'static str) -> Setting {
@@ -51,8 +94,23 @@ const fn choice(
     Setting { name, kind, default, values }
 }
 
-/// The settings of topics of Kafka 4.3, ascending.
-pub(crate) const TOPIC: &[Setting] = &[
+/// Those of topics, of Kafka 4.3.
+pub(crate) const TOPIC: Table =
+    Table { of: "topic setting", refused: ErrorCode::INVALID_CONFIG, settings: OF_TOPICS };
+
+/// Some of those of brokers that can be changed while they run.
+pub(crate) const BROKER: Table =
+    Table { of: "changeable broker setting", refused: ErrorCode::INVALID_REQUEST, settings: OF_BROKERS };
+
+const OF_BROKERS: &[Setting] = &[
+    setting("background.threads", Kind::Int, "10"),
+    setting("max.connections", Kind::Int, "2147483647"),
+    setting("num.io.threads", Kind::Int, "8"),
+    setting("num.network.threads", Kind::Int, "3"),
+    setting("ssl.keystore.password", Kind::Password, ""),
+];
+
+const OF_TOPICS: &[Setting] = &[
     choice(CLEANUP_POLICY, Kind::List, "delete", &["compact", "delete"]),
     setting("compression.gzip.level", Kind::Int, "-1"),
     setting("compression.lz4.level", Kind::Int, "9"),
@@ -93,32 +151,97 @@ pub(crate) const TOPIC: &[Setting] = &[
     setting("unclean.leader.election.enable", Kind::Boolean, "false"),
 ];
 
-/// Checks a setting that is given for a topic; tells what is wrong with it.
-pub(crate) fn check(name: &str, value: &str) -> Result<(), String> {
-    let Some(setting) = TOPIC.iter().find(|setting| setting.name == name) else {
-        return Err(format!("there is no topic setting '{name}'"));
-    };
-    let known = |value: &str| setting.values.is_empty() || setting.values.contains(&value);
-    let fits = match setting.kind {
-        Kind::Boolean => matches!(value, "true" | "false"),
-        Kind::Int => value.parse::<i32>().is_ok(),
-        Kind::Long => value.parse::<i64>().is_ok(),
-        Kind::Double => value.parse::<f64>().is_ok(),
-        Kind::String => known(value),
-        Kind::List => value.split(',').map(str::trim).all(known),
-    };
-    if fits { Ok(()) } else { Err(format!("'{value}' is no value for '{name}'")) }
+impl Table {
+    /// Checks a setting that is given.
+    pub(crate) fn check(&self, name: &str, value: &str) -> Result<(), Refusal> {
+        let refuse = |why| Err(Refusal::new(self.refused, why));
+        let Some(setting) = self.find(name) else {
+            return refuse(format!("there is no {} '{name}'", self.of));
+        };
+        if value.len() > VALUE_BYTES_MAX {
+            return refuse(format!("the value of '{name}' is longer than {VALUE_BYTES_MAX} bytes"));
+        }
+        if !setting.allows(value) {
+            return refuse(format!("'{value}' is no value for '{name}'"));
+        }
+        Ok(())
+    }
+
+    /// Changes a setting in what is given.
+    pub(crate) fn change(&self, given: &mut Given, name: &str, change: Change<'_>) -> Result<(), Refusal> {
+        let now = match change {
+            // What nobody has given is gone already.
+            Change::Delete => {
+                given.remove(name);
+                return Ok(());
+            }
+            Change::Set(value) => value.to_owned(),
+            Change::Append(elements) => {
+                let mut list = self.list(given, name)?;
+                let missing: Vec<&str> =
+                    elements_of(elements).filter(|element| !list.contains(element)).collect();
+                list.extend(missing);
+                list.join(",")
+            }
+            Change::Subtract(elements) => {
+                let mut list = self.list(given, name)?;
+                list.retain(|element| elements_of(elements).all(|gone| gone != *element));
+                list.join(",")
+            }
+        };
+        self.check(name, &now)?;
+        given.insert(name.to_owned(), now);
+        Ok(())
+    }
+
+    /// The elements of a setting that is a list.
+    fn list<'a>(&self, given: &'a Given, name: &str) -> Result<Vec<&'a str>, Refusal> {
+        let Some(setting) = self.find(name).filter(|setting| setting.kind == Kind::List) else {
+            let why = format!("'{name}' is no {} that is a list: set it as a whole", self.of);
+            return Err(Refusal::new(ErrorCode::INVALID_CONFIG, why));
+        };
+        let value = given.get(name).map_or(setting.default, String::as_str);
+        Ok(elements_of(value).collect())
+    }
+
+    fn find(&self, name: &str) -> Option<&'static Setting> {
+        self.settings.iter().find(|setting| setting.name == name)
+    }
+}
+
+impl Setting {
+    fn allows(&self, value: &str) -> bool {
+        let known = |value: &str| self.values.is_empty() || self.values.contains(&value);
+        match self.kind {
+            Kind::Boolean => matches!(value, "true" | "false"),
+            Kind::Int => value.parse::<i32>().is_ok(),
+            Kind::Long => value.parse::<i64>().is_ok(),
+            Kind::Double => value.parse::<f64>().is_ok(),
+            Kind::String => known(value),
+            Kind::List => value.is_empty() || value.split(',').map(str::trim).all(known),
+            Kind::Password => true,
+        }
+    }
+}
+
+fn elements_of(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|element| !element.is_empty())
+}
+
+/// The cleanup policies of a topic.
+pub(crate) fn policies(given: &Given) -> impl Iterator<Item = &str> {
+    elements_of(value(given, CLEANUP_POLICY))
 }
 
 /// The value of a topic's setting: the one that was given, or the default.
-pub(crate) fn value<'a>(given: &'a BTreeMap<String, String>, name: &str) -> &'a str {
-    let default = || TOPIC.iter().find(|setting| setting.name == name).map_or("", |setting| setting.default);
+pub(crate) fn value<'a>(given: &'a Given, name: &str) -> &'a str {
+    let default = || TOPIC.find(name).map_or("", |setting| setting.default);
     given.get(name).map_or_else(default, String::as_str)
 }
 
-/// Kafka's number for where the value of a topic's setting comes from.
-pub(crate) fn source(given: &BTreeMap<String, String>, name: &str) -> i8 {
-    if given.contains_key(name) { DYNAMIC_TOPIC_CONFIG } else { DEFAULT_CONFIG }
+/// Where the value of a topic's setting comes from.
+pub(crate) fn source(given: &Given, name: &str) -> Source {
+    if given.contains_key(name) { Source::DynamicTopic } else { Source::Default }
 }
 
 #[cfg(test)]
@@ -127,14 +250,56 @@ mod tests {
 
     #[test]
     fn defaults_are_values() {
-        for setting in TOPIC {
-            // A list of throttled replicas may be empty.
-            assert_eq!(check(setting.name, setting.default), Ok(()), "{}", setting.name);
+        for table in [&TOPIC, &BROKER] {
+            for setting in table.settings {
+                assert!(table.check(setting.name, setting.default).is_ok(), "{}", setting.name);
+            }
+            assert!(table.settings.windows(2).all(|pair| pair[0].name < pair[1].name));
         }
-        assert!(TOPIC.windows(2).all(|pair| pair[0].name < pair[1].name));
-        assert!(check("cleanup.policy", "compact, delete").is_ok());
-        for (name, value) in [("cleanup.policy", "shred"), ("retention.ms", "a week"), ("no.such", "1")] {
-            assert!(check(name, value).is_err(), "{name}={value}");
+        assert!(TOPIC.check("cleanup.policy", "compact, delete").is_ok());
+        let long = "a".repeat(VALUE_BYTES_MAX + 1);
+        for (name, value) in [
+            ("cleanup.policy", "shred"),
+            ("cleanup.policy", "delete,"),
+            ("retention.ms", "a week"),
+            ("no.such", "1"),
+            ("follower.replication.throttled.replicas", &long),
+        ] {
+            let refusal = TOPIC.check(name, value).unwrap_err();
+            assert_eq!(refusal.code, ErrorCode::INVALID_CONFIG, "{name}={value}");
+        }
+        assert_eq!(BROKER.check("retention.ms", "1").unwrap_err().code, ErrorCode::INVALID_REQUEST);
+    }
+
+    #[test]
+    fn settings_change_one_by_one() {
+        let mut given = Given::new();
+        let policy = CLEANUP_POLICY;
+        for (name, change, now) in [
+            (policy, Change::Append("compact"), Some("delete,compact")),
+            (policy, Change::Append("delete, compact"), Some("delete,compact")),
+            (policy, Change::Subtract("delete,nothing"), Some("compact")),
+            (policy, Change::Subtract("compact"), Some("")),
+            (policy, Change::Append("compact"), Some("compact")),
+            (policy, Change::Delete, None),
+            (policy, Change::Delete, None),
+            ("no.such", Change::Delete, None),
+            ("retention.ms", Change::Set("5"), Some("5")),
+        ] {
+            TOPIC.change(&mut given, name, change).unwrap();
+            assert_eq!(given.get(name).map(String::as_str), now, "{name} {change:?}");
+        }
+        for (name, change) in [
+            (policy, Change::Append("shred")),
+            ("retention.ms", Change::Append("5")),
+            ("retention.ms", Change::Subtract("5")),
+            ("retention.ms", Change::Set("a week")),
+            ("no.such", Change::Set("1")),
+            ("no.such", Change::Append("1")),
+        ] {
+            let before = given.clone();
+            let refusal = TOPIC.change(&mut given, name, change).unwrap_err();
+            assert_eq!((refusal.code, &given), (ErrorCode::INVALID_CONFIG, &before), "{name} {change:?}");
         }
     }
 }

@@ -3,14 +3,20 @@
 //! All nodes share one state behind one lock, which is held for one step of one request and never across a wait. Here
 //! is what happens to it; Kafka's requests are the business of the handlers.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, ops::Range, time::Duration};
 
 use ottla_protocol::{ApiKey, ErrorCode, Str, Uuid};
 use ottla_records::{ProduceLimits, TimestampMs};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
-use crate::{faults::Hooks, log::PartitionLog, sessions::FetchSessions, settings, versions::KafkaVersion};
+use crate::{
+    faults::Hooks,
+    log::PartitionLog,
+    sessions::FetchSessions,
+    settings::{self, Given},
+    versions::KafkaVersion,
+};
 
 /// How long a test waits for what it expects: far longer than anything takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,6 +42,8 @@ pub(crate) struct State {
     pub(crate) topics: BTreeMap<String, Topic>,
     pub(crate) hooks: Hooks,
     pub(crate) settings: Settings,
+    /// What was given for all brokers while they ran.
+    pub(crate) default_configs: Given,
     next_topic: u64,
     next_producer_id: i64,
 }
@@ -61,6 +69,8 @@ pub(crate) struct Node {
     pub(crate) version: KafkaVersion,
     /// Whether the cluster has taken notice that the node is gone.
     pub(crate) fenced: bool,
+    /// What was given for it while it ran.
+    pub(crate) configs: Given,
     pub(crate) sessions: FetchSessions,
     pub(crate) counts: Counts,
 }
@@ -85,7 +95,7 @@ pub(crate) struct Topic {
     pub(crate) id: Uuid,
     pub(crate) partitions: Vec<Partition>,
     /// The settings that were given for it.
-    pub(crate) configs: BTreeMap<String, String>,
+    pub(crate) configs: Given,
 }
 
 #[derive(Debug)]
@@ -104,7 +114,7 @@ pub(crate) struct NewTopic {
     pub(crate) partitions: Option<i32>,
     /// `None` for the cluster's default.
     pub(crate) replication_factor: Option<i16>,
-    pub(crate) configs: BTreeMap<String, String>,
+    pub(crate) configs: Given,
     /// The replicas of each partition, the leader first; empty to have them chosen.
     pub(crate) assignments: Vec<Vec<i32>>,
 }
@@ -119,6 +129,12 @@ pub(crate) struct Refusal {
 impl Refusal {
     pub(crate) fn new(code: ErrorCode, why: impl Into<String>) -> Self {
         Self { code, why: why.into() }
+    }
+}
+
+impl From<Refusal> for ErrorCode {
+    fn from(refusal: Refusal) -> Self {
+        refusal.code
     }
 }
 
@@ -148,9 +164,10 @@ impl Shared {
 
 impl State {
     pub(crate) fn new(cluster_id: String, nodes: Vec<Node>, settings: Settings) -> Self {
-        let (topics, hooks) = (BTreeMap::new(), Hooks::default());
+        let (topics, hooks, default_configs) = (BTreeMap::new(), Hooks::default(), Given::new());
         // Ids that a broker could not have given by chance show a mistake sooner.
-        Self { cluster_id, nodes, topics, hooks, settings, next_topic: 1, next_producer_id: 1000 }
+        let (next_topic, next_producer_id) = (1, 1000);
+        Self { cluster_id, nodes, topics, hooks, settings, default_configs, next_topic, next_producer_id }
     }
 
     pub(crate) fn node(&self, id: i32) -> Option<&Node> {
@@ -189,7 +206,7 @@ impl State {
         topic: &str,
         index: i32,
         leader_epoch: i32,
-    ) -> Result<(&mut Partition, &BTreeMap<String, String>), ErrorCode> {
+    ) -> Result<(&mut Partition, &Given), ErrorCode> {
         let topic = self.topics.get_mut(topic).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
         let partition = usize::try_from(index).ok().and_then(|index| topic.partitions.get_mut(index));
         let partition = partition.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
@@ -225,21 +242,12 @@ impl State {
             return Err(Refusal::new(ErrorCode::INVALID_TOPIC_EXCEPTION, why));
         }
         for (name, value) in &new.configs {
-            settings::check(name, value).map_err(|why| Refusal::new(ErrorCode::INVALID_CONFIG, why))?;
+            settings::TOPIC.check(name, value)?;
         }
         let assignments =
             if new.assignments.is_empty() { self.assign(new)? } else { new.assignments.clone() };
-        let there: usize = self.topics.values().map(|topic| topic.partitions.len()).sum();
-        if there + assignments.len() > PARTITIONS_MAX {
-            let why = format!("a cluster for tests has at most {PARTITIONS_MAX} partitions");
-            return Err(Refusal::new(ErrorCode::INVALID_PARTITIONS, why));
-        }
-        let partitions = assignments.into_iter().map(|replicas| Partition {
-            leader: replicas.iter().copied().find(|id| self.is_live(*id)),
-            leader_epoch: 0,
-            replicas,
-            log: PartitionLog::default(),
-        });
+        self.check_room(assignments.len())?;
+        let partitions = assignments.into_iter().map(|replicas| self.new_partition(replicas));
         Ok(Topic {
             id: topic_id(self.next_topic),
             partitions: partitions.collect(),
@@ -263,25 +271,106 @@ impl State {
         Some(())
     }
 
-    /// Replicas in turn, as Kafka lays them out.
+    /// Checks how a topic is to grow to `count` partitions, and makes those that are new without adding them. Their
+    /// replicas are chosen where they are not told.
+    pub(crate) fn plan_growth(
+        &self,
+        name: &str,
+        count: i32,
+        assignments: Option<Vec<Vec<i32>>>,
+    ) -> Result<Vec<Partition>, Refusal> {
+        let unknown = || Refusal::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "there is no such topic");
+        let partitions = &self.topics.get(name).ok_or_else(unknown)?.partitions;
+        let (there, factor) = (partitions.len(), partitions[0].replicas.len());
+        let Some(count) = usize::try_from(count).ok().filter(|count| *count > there) else {
+            let why = format!("topic '{name}' has {there} partitions, and {count} are no more than that");
+            return Err(Refusal::new(ErrorCode::INVALID_PARTITIONS, why));
+        };
+        self.check_room(count - there)?;
+        let replicas = match assignments {
+            Some(told) => self.check_assignments(told, count - there, factor)?,
+            None => self.replicas_in_turn(there..count, factor)?,
+        };
+        Ok(replicas.into_iter().map(|replicas| self.new_partition(replicas)).collect())
+    }
+
+    /// Gives a topic the partitions that were planned.
+    pub(crate) fn grow(&mut self, name: &str, new: Vec<Partition>) {
+        if let Some(topic) = self.topics.get_mut(name) {
+            topic.partitions.extend(new);
+        }
+    }
+
+    /// Whether these can be the replicas of a partition: each is there, and named once.
+    pub(crate) fn can_be_replicas(&self, ids: &[i32]) -> bool {
+        let each_once = ids.iter().enumerate().all(|(at, id)| !ids[..at].contains(id));
+        !ids.is_empty() && each_once && ids.iter().all(|id| self.node(*id).is_some())
+    }
+
+    fn check_assignments(
+        &self,
+        told: Vec<Vec<i32>>,
+        count: usize,
+        factor: usize,
+    ) -> Result<Vec<Vec<i32>>, Refusal> {
+        let refuse = |why| Err(Refusal::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
+        if told.len() != count {
+            return refuse(format!("there are {count} new partitions and the replicas of {}", told.len()));
+        }
+        for ids in &told {
+            if !self.can_be_replicas(ids) {
+                return refuse("an assignment names brokers that are there, each once".to_owned());
+            }
+            if ids.len() != factor {
+                return refuse(format!("{} replicas are named, where the topic has {factor}", ids.len()));
+            }
+            if !ids.iter().any(|id| self.is_live(*id)) {
+                return refuse(format!("none of the replicas {ids:?} is alive"));
+            }
+        }
+        Ok(told)
+    }
+
+    fn check_room(&self, more: usize) -> Result<(), Refusal> {
+        let there: usize = self.topics.values().map(|topic| topic.partitions.len()).sum();
+        if there + more > PARTITIONS_MAX {
+            let why = format!("a cluster for tests has at most {PARTITIONS_MAX} partitions");
+            return Err(Refusal::new(ErrorCode::INVALID_PARTITIONS, why));
+        }
+        Ok(())
+    }
+
+    fn new_partition(&self, replicas: Vec<i32>) -> Partition {
+        Partition {
+            leader: replicas.iter().copied().find(|id| self.is_live(*id)),
+            leader_epoch: 0,
+            replicas,
+            log: PartitionLog::default(),
+        }
+    }
+
     fn assign(&self, new: &NewTopic) -> Result<Vec<Vec<i32>>, Refusal> {
         let partitions = new.partitions.unwrap_or(self.settings.num_partitions);
         let factor = new.replication_factor.unwrap_or(self.settings.replication_factor);
-        let live: Vec<i32> = self.live_nodes().map(|node| node.id).collect();
         let partitions =
             usize::try_from(partitions).ok().filter(|count| (1..=PARTITIONS_MAX).contains(count));
         let Some(partitions) = partitions else {
             let why = format!("a topic has from 1 to {PARTITIONS_MAX} partitions");
             return Err(Refusal::new(ErrorCode::INVALID_PARTITIONS, why));
         };
-        let factor_fits = usize::try_from(factor).ok().filter(|factor| (1..=live.len()).contains(factor));
-        let Some(factor) = factor_fits else {
+        self.replicas_in_turn(0..partitions, usize::try_from(factor).unwrap_or(0))
+    }
+
+    /// The replicas of partitions with these numbers: in turn, as Kafka lays them out.
+    fn replicas_in_turn(&self, partitions: Range<usize>, factor: usize) -> Result<Vec<Vec<i32>>, Refusal> {
+        let live: Vec<i32> = self.live_nodes().map(|node| node.id).collect();
+        if !(1..=live.len()).contains(&factor) {
             let why = format!("the replication factor is {factor}, and {} brokers are there", live.len());
             return Err(Refusal::new(ErrorCode::INVALID_REPLICATION_FACTOR, why));
-        };
+        }
         let replicas =
             |partition| (0..factor).map(|replica| live[(partition + replica) % live.len()]).collect();
-        Ok((0..partitions).map(replicas).collect())
+        Ok(partitions.map(replicas).collect())
     }
 
     fn is_live(&self, id: i32) -> bool {
@@ -339,17 +428,17 @@ impl Counts {
 }
 
 /// What a topic's settings allow of a batch.
-pub(crate) fn produce_limits(configs: &BTreeMap<String, String>) -> ProduceLimits {
+pub(crate) fn produce_limits(configs: &Given) -> ProduceLimits {
     let value = |name| settings::value(configs, name);
     ProduceLimits {
         size_max: value(settings::MAX_MESSAGE_BYTES).parse().unwrap_or(usize::MAX),
-        key_required: value(settings::CLEANUP_POLICY).split(',').any(|policy| policy.trim() == "compact"),
+        key_required: settings::policies(configs).any(|policy| policy == "compact"),
         ..ProduceLimits::default()
     }
 }
 
 /// The stamp of records that are appended now, where the topic's settings ask for one.
-pub(crate) fn append_time(configs: &BTreeMap<String, String>) -> Option<TimestampMs> {
+pub(crate) fn append_time(configs: &Given) -> Option<TimestampMs> {
     (settings::value(configs, settings::TIMESTAMP_TYPE) == "LogAppendTime").then(now)
 }
 

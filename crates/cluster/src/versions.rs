@@ -69,9 +69,13 @@ const TABLE: &[Row] = &[
     all(ApiKey::API_VERSIONS, 0, [2, 3, 3, 4, 4]),
     all(ApiKey::CREATE_TOPICS, 2, [3, 5, 7, 7, 7]),
     all(ApiKey::DELETE_TOPICS, 1, [3, 4, 6, 6, 6]),
+    all(ApiKey::DELETE_RECORDS, 0, [1, 1, 2, 2, 2]),
     all(ApiKey::INIT_PRODUCER_ID, 0, [1, 2, 4, 5, 5]),
     all(ApiKey::OFFSET_FOR_LEADER_EPOCH, 2, [2, 3, 4, 4, 4]),
     all(ApiKey::DESCRIBE_CONFIGS, 1, [2, 2, 4, 4, 4]),
+    all(ApiKey::ALTER_CONFIGS, 0, [1, 1, 2, 2, 2]),
+    all(ApiKey::CREATE_PARTITIONS, 0, [1, 1, 3, 3, 3]),
+    (ApiKey::INCREMENTAL_ALTER_CONFIGS, 0, [None, Some(1), Some(1), Some(1), Some(1)]),
     (ApiKey::DESCRIBE_CLUSTER, 0, [None, None, Some(0), Some(1), Some(2)]),
 ];
 

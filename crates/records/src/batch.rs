@@ -216,6 +216,17 @@ impl BatchHeader {
         bytes
     }
 
+    /// The header of the same batch under another producer identity and base sequence. The CRC is adapted without reading
+    /// the records again: one that matched still matches.
+    #[must_use]
+    pub fn with_producer(&self, id: ProducerId, epoch: ProducerEpoch, base_sequence: Sequence) -> Self {
+        let header = Self { producer_id: id, producer_epoch: epoch, base_sequence, ..*self };
+        let (old, new) = (self.to_bytes(), header.to_bytes());
+        let after = self.length.saturating_sub(HEADER_SIZE);
+        let crc = crc::crc32c_with_head(self.crc, &old[ATTRIBUTES_AT..], &new[ATTRIBUTES_AT..], after);
+        Self { crc, ..header }
+    }
+
     /// Whether the CRC of `batch`, which starts with this header and is cut to its length, is the one in
     /// the header. False where `batch` has another length.
     #[must_use]

@@ -104,7 +104,7 @@ impl Admin {
             let description = match told {
                 Some(topic) if topic.error_code.is_none() => Ok(description(&name, topic)),
                 Some(topic) => Err(refused(topic.error_code, &format!("describing topic {name}"), None)),
-                None => Err(super::unanswered(&name)),
+                None => Err(super::unanswered(&format!("topic {name}"))),
             };
             (name, description)
         });

@@ -1,20 +1,23 @@
-//! Where partitions begin and end, and where a time is in them.
+//! Where partitions begin and end, where a time is in them, and where they are made to begin.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use ottla_protocol::{
     ErrorCode,
-    messages::list_offsets::{
-        ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
-        ListOffsetsTopic,
+    messages::{
+        delete_records::{
+            DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopic,
+        },
+        list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic},
     },
 };
 
-use super::{Admin, refused};
-use crate::error::{Error, ErrorKind};
+use super::{
+    Admin, BROKER_TIMEOUT_MS, refused,
+    share::{self, Partition, Shared, ask_all, by_topic, topics_of},
+    unanswered,
+};
+use crate::{error::Error, metadata::cluster::Cluster};
 
 /// The first version of ListOffsets that answers with one offset (KIP-79); before, there was a list.
 const ONE_OFFSET_FROM: i16 = 1;
@@ -24,6 +27,8 @@ const CLIENT: i32 = -1;
 const LATEST: i64 = -1;
 /// The number that stands for the beginning.
 const EARLIEST: i64 = -2;
+/// The number that stands for the high watermark where records are deleted.
+const HIGH_WATERMARK: i64 = -1;
 
 /// A place in a partition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -58,108 +63,164 @@ pub struct ListedOffset {
     pub timestamp: Option<i64>,
 }
 
-/// A partition, by its topic's name and its number.
-type Partition = (Arc<str>, i32);
+/// Which records of a partition to delete.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum RecordsToDelete {
+    /// Those before this offset, which is at most the high watermark. There are none before 0, or anything less.
+    Before(i64),
+    /// All that can be read when the broker does it: those before the high watermark.
+    All,
+}
+
+impl RecordsToDelete {
+    fn first_kept(self) -> i64 {
+        match self {
+            // What is below has another meaning for brokers, and -1 would delete all.
+            Self::Before(offset) => offset.max(0),
+            Self::All => HIGH_WATERMARK,
+        }
+    }
+}
+
+/// What is left of a partition after records were deleted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct DeletedRecords {
+    /// Before this offset, no replica has records any more.
+    pub low_watermark: i64,
+}
 
 impl Admin {
     /// The offsets of places in partitions: of each its offset, or why there is none, in the order in which they were
     /// given. A partition that is named more than once counts as it was named last.
     ///
     /// # Errors
-    /// No broker answers in time.
+    /// No broker answers in time. A partition's own error does not hold up the others.
     pub async fn list_offsets<N: Into<Arc<str>>>(
         &self,
         places: impl IntoIterator<Item = (N, i32, OffsetSpec)>,
     ) -> Result<Vec<(Arc<str>, i32, Result<ListedOffset, Error>)>, Error> {
-        let places = places.into_iter().map(|(topic, partition, place)| ((topic.into(), partition), place));
-        let places: Vec<(Partition, OffsetSpec)> = places.collect();
-        let mut wanted: BTreeMap<Partition, OffsetSpec> = places.iter().cloned().collect();
-        let topics: BTreeSet<Arc<str>> = places.iter().map(|((topic, _), _)| topic.clone()).collect();
-        let topics: Vec<Arc<str>> = topics.into_iter().collect();
-        let (deadline, mut failures) = (self.kafka.deadline(), 0);
-        let mut cluster = self.kafka.cluster(&topics, deadline).await?;
-        let mut found: BTreeMap<Partition, Result<ListedOffset, Error>> = BTreeMap::new();
-        loop {
-            let mut last = None;
-            let mut by_leader: BTreeMap<i32, Vec<(Partition, OffsetSpec)>> = BTreeMap::new();
-            for (partition, place) in &wanted {
-                match cluster.leader(&partition.0, partition.1) {
-                    Ok(leader) => by_leader.entry(leader).or_default().push((partition.clone(), *place)),
-                    Err(error) => settle(&mut found, &mut last, partition, Err(error)),
-                }
-            }
-            for (leader, asked) in by_leader {
-                let request = request(&asked);
-                let answer = self.kafka.ask(leader, ONE_OFFSET_FROM, |_| request.clone(), deadline).await;
-                for (partition, _) in asked {
-                    let listed =
-                        answer.as_ref().map_err(Clone::clone).and_then(|answer| listed(answer, &partition));
-                    settle(&mut found, &mut last, &partition, listed);
-                }
-            }
-            wanted.retain(|partition, _| !found.contains_key(partition));
-            let Some(error) = last else { break };
-            failures += 1;
-            cluster = self.kafka.again(&topics, deadline, failures, error).await?;
-        }
-        let told = places.into_iter().map(|(partition, _)| {
-            let missing = || Err(super::unanswered(&partition.0));
-            let listed = found.get(&partition).cloned().unwrap_or_else(missing);
-            (partition.0, partition.1, listed)
-        });
-        Ok(told.collect())
+        self.ask_leaders::<ListOffsets, N>(places).await
+    }
+
+    /// Deletes records, from the beginning of partitions up to an offset (KIP-107): of each partition what is left, or why
+    /// nothing was deleted, in the order in which they were given. A partition that is named more than once counts as it
+    /// was named last.
+    ///
+    /// Where an answer is lost, the leader is asked again. With [`RecordsToDelete::All`] that also deletes what was
+    /// written in between.
+    ///
+    /// Dropping the future takes nothing back: records may be deleted.
+    ///
+    /// # Errors
+    /// No broker answers in time. A partition's own error does not hold up the others: `OffsetOutOfRange` where the offset
+    /// is beyond the high watermark, and `Broker` with POLICY_VIOLATION where the topic is compacted and never deletes.
+    pub async fn delete_records<N: Into<Arc<str>>>(
+        &self,
+        records: impl IntoIterator<Item = (N, i32, RecordsToDelete)>,
+    ) -> Result<Vec<(Arc<str>, i32, Result<DeletedRecords, Error>)>, Error> {
+        self.ask_leaders::<DeleteRecords, N>(records).await
+    }
+
+    async fn ask_leaders<S: Shared<Key = Partition>, N: Into<Arc<str>>>(
+        &self,
+        asked: impl IntoIterator<Item = (N, i32, S::Wanted)>,
+    ) -> Result<Vec<(Arc<str>, i32, Result<S::Told, Error>)>, Error> {
+        let asked: Vec<(Partition, S::Wanted)> =
+            asked.into_iter().map(|(topic, partition, what)| ((topic.into(), partition), what)).collect();
+        let topics = topics_of(asked.iter().map(|(partition, _)| partition));
+        let told = ask_all::<S>(&self.kafka, &topics, asked).await?;
+        Ok(told.into_iter().map(|((topic, partition), told)| (topic, partition, told)).collect())
     }
 }
 
-/// Notes what was found, unless it is worth another attempt.
-fn settle(
-    found: &mut BTreeMap<Partition, Result<ListedOffset, Error>>,
-    last: &mut Option<Error>,
-    partition: &Partition,
-    listed: Result<ListedOffset, Error>,
-) {
-    match listed {
-        Err(error) if error.kind() == ErrorKind::Retriable => *last = Some(error),
-        listed => drop(found.insert(partition.clone(), listed)),
-    }
-}
+struct ListOffsets;
 
-fn request(asked: &[(Partition, OffsetSpec)]) -> ListOffsetsRequest {
-    let mut topics: BTreeMap<&Arc<str>, Vec<ListOffsetsPartition>> = BTreeMap::new();
-    for ((topic, partition), place) in asked {
-        topics.entry(topic).or_default().push(ListOffsetsPartition {
-            partition_index: *partition,
+impl Shared for ListOffsets {
+    type Key = Partition;
+    type Wanted = OffsetSpec;
+    type Request = ListOffsetsRequest;
+    type Told = ListedOffset;
+
+    const LEAST: i16 = ONE_OFFSET_FROM;
+
+    fn broker(cluster: &Cluster, (topic, partition): &Partition, _: u32) -> Result<i32, Error> {
+        cluster.leader(topic, *partition)
+    }
+
+    fn request(part: &[(&Partition, &OffsetSpec)]) -> ListOffsetsRequest {
+        let partition = |(partition_index, place): (i32, &OffsetSpec)| ListOffsetsPartition {
+            partition_index,
             current_leader_epoch: -1,
             timestamp: place.number(),
             ..ListOffsetsPartition::default()
-        });
+        };
+        let topic = |(name, partitions): (&Arc<str>, Vec<_>)| ListOffsetsTopic {
+            name: (&**name).into(),
+            partitions: partitions.into_iter().map(partition).collect(),
+            ..ListOffsetsTopic::default()
+        };
+        ListOffsetsRequest {
+            replica_id: CLIENT,
+            topics: by_topic(part).into_iter().map(topic).collect(),
+            ..ListOffsetsRequest::default()
+        }
     }
-    let topic = |(name, partitions): (&Arc<str>, Vec<ListOffsetsPartition>)| ListOffsetsTopic {
-        name: (&**name).into(),
-        partitions,
-        ..ListOffsetsTopic::default()
-    };
-    ListOffsetsRequest {
-        replica_id: CLIENT,
-        topics: topics.into_iter().map(topic).collect(),
-        ..ListOffsetsRequest::default()
+
+    fn told(answer: &ListOffsetsResponse, key: &Partition) -> Result<ListedOffset, Error> {
+        let of_topic = answer.topics.iter().filter(|told| *told.name == *key.0);
+        let told = of_topic.flat_map(|told| &told.partitions).find(|told| told.partition_index == key.1);
+        let told = told.ok_or_else(|| unanswered(&share::name(key)))?;
+        match told.error_code {
+            ErrorCode::NONE => Ok(ListedOffset {
+                offset: Some(told.offset).filter(|offset| *offset >= 0),
+                timestamp: Some(told.timestamp).filter(|timestamp| *timestamp >= 0),
+            }),
+            code => Err(refused(code, &format!("listing offsets of {}", share::name(key)), None)),
+        }
     }
 }
 
-fn listed(answer: &ListOffsetsResponse, (topic, partition): &Partition) -> Result<ListedOffset, Error> {
-    let of_topic =
-        answer.topics.iter().filter(|told| *told.name == **topic).flat_map(|told| &told.partitions);
-    let told: &ListOffsetsPartitionResponse = of_topic
-        .into_iter()
-        .find(|told| told.partition_index == *partition)
-        .ok_or_else(|| super::unanswered(topic))?;
-    match told.error_code {
-        ErrorCode::NONE => Ok(ListedOffset {
-            offset: Some(told.offset).filter(|offset| *offset >= 0),
-            timestamp: Some(told.timestamp).filter(|timestamp| *timestamp >= 0),
-        }),
-        code => {
-            Err(refused(code, &format!("listing offsets of partition {partition} of topic {topic}"), None))
+struct DeleteRecords;
+
+impl Shared for DeleteRecords {
+    type Key = Partition;
+    type Wanted = RecordsToDelete;
+    type Request = DeleteRecordsRequest;
+    type Told = DeletedRecords;
+
+    const LEAST: i16 = 0;
+
+    fn broker(cluster: &Cluster, (topic, partition): &Partition, _: u32) -> Result<i32, Error> {
+        cluster.leader(topic, *partition)
+    }
+
+    fn request(part: &[(&Partition, &RecordsToDelete)]) -> DeleteRecordsRequest {
+        let partition = |(partition_index, records): (i32, &RecordsToDelete)| DeleteRecordsPartition {
+            partition_index,
+            offset: records.first_kept(),
+            ..DeleteRecordsPartition::default()
+        };
+        let topic = |(name, partitions): (&Arc<str>, Vec<_>)| DeleteRecordsTopic {
+            name: (&**name).into(),
+            partitions: partitions.into_iter().map(partition).collect(),
+            ..DeleteRecordsTopic::default()
+        };
+        DeleteRecordsRequest {
+            topics: by_topic(part).into_iter().map(topic).collect(),
+            timeout_ms: BROKER_TIMEOUT_MS,
+            ..DeleteRecordsRequest::default()
+        }
+    }
+
+    fn told(answer: &DeleteRecordsResponse, key: &Partition) -> Result<DeletedRecords, Error> {
+        let of_topic = answer.topics.iter().filter(|told| *told.name == *key.0);
+        let told = of_topic.flat_map(|told| &told.partitions).find(|told| told.partition_index == key.1);
+        let told = told.ok_or_else(|| unanswered(&share::name(key)))?;
+        match told.error_code {
+            ErrorCode::NONE => Ok(DeletedRecords { low_watermark: told.low_watermark }),
+            code => Err(refused(code, &format!("deleting records of {}", share::name(key)), None)),
         }
     }
 }

@@ -8,14 +8,12 @@ use ottla_protocol::{
     },
 };
 
-use super::{Admin, refused, unanswered};
+use super::{Admin, BROKER_TIMEOUT_MS, refused, unanswered};
 use crate::{
     error::{Error, ErrorKind},
     kafka::Whom,
 };
 
-/// How long a broker may take for topics, in milliseconds; the call's own deadline may be earlier.
-const BROKER_TIMEOUT_MS: i32 = 30_000;
 /// The first version of CreateTopics that takes the broker's defaults for partitions and replicas (KIP-464, Kafka 2.4).
 const DEFAULTS_FROM: i16 = 4;
 /// The number that stands for the broker's default.
@@ -162,7 +160,7 @@ impl Admin {
 }
 
 /// Whether the broker that answered was the controller: if not, another is asked.
-fn by_controller(codes: impl IntoIterator<Item = ErrorCode>) -> Result<(), Error> {
+pub(super) fn by_controller(codes: impl IntoIterator<Item = ErrorCode>) -> Result<(), Error> {
     match codes.into_iter().any(|code| code == ErrorCode::NOT_CONTROLLER) {
         true => Err(Error::new(ErrorKind::Retriable, "another broker has become the controller")),
         false => Ok(()),
@@ -170,10 +168,10 @@ fn by_controller(codes: impl IntoIterator<Item = ErrorCode>) -> Result<(), Error
 }
 
 /// What a broker told of a topic, with its reason, if it told anything.
-fn outcome(name: &str, doing: &str, told: Option<(ErrorCode, Option<&str>)>) -> Result<(), Error> {
+pub(super) fn outcome(name: &str, doing: &str, told: Option<(ErrorCode, Option<&str>)>) -> Result<(), Error> {
     match told {
         Some((ErrorCode::NONE, _)) => Ok(()),
         Some((code, reason)) => Err(refused(code, &format!("{doing} topic {name}"), reason)),
-        None => Err(unanswered(name)),
+        None => Err(unanswered(&format!("topic {name}"))),
     }
 }

@@ -58,7 +58,7 @@ pub struct Config {
     pub(crate) client: ClientConfig,
     pub(crate) producer: ProducerConfig,
     pub(crate) consumer: ConsumerConfig,
-    ignored: Vec<Ignored>,
+    pub(crate) ignored: Vec<Ignored>,
 }
 
 impl Config {

@@ -91,13 +91,11 @@ impl ProducerConfig {
     ///
     /// # Errors
     /// `Config`, with all that is wrong.
-    #[cfg_attr(not(test), expect(dead_code, reason = "builders call it"))]
     pub(crate) fn validate(&self, client: &ClientConfig) -> Result<(), Error> {
         Fault::all(self.faults(client))
     }
 
     /// The level of the compression that is chosen, where it has levels.
-    #[cfg_attr(not(test), expect(dead_code, reason = "batches are compressed by it"))]
     pub(crate) fn compression_level(&self) -> Option<i32> {
         match self.compression {
             Compression::None | Compression::Snappy => None,

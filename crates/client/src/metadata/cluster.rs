@@ -30,16 +30,16 @@ pub(crate) struct Cluster {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Topic {
     /// Its id (KIP-516); zero where brokers have none.
-    id: [u8; 16],
-    partitions: BTreeMap<i32, Leadership>,
+    pub(crate) id: [u8; 16],
+    pub(crate) partitions: BTreeMap<i32, Leadership>,
 }
 
 /// Who leads a partition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Leadership {
-    leader: Option<i32>,
+pub(crate) struct Leadership {
+    pub(crate) leader: Option<i32>,
     /// How often it has changed; -1 where brokers do not tell (KIP-320).
-    epoch: i32,
+    pub(crate) epoch: i32,
 }
 
 /// A broker of the cluster.

@@ -6,7 +6,10 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::{
+    future::join_all,
+    stream::{FuturesUnordered, StreamExt},
+};
 use ottla_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use tokio::{
     runtime::Handle,
@@ -77,6 +80,11 @@ impl Metadata {
         Self { wishes, found }
     }
 
+    /// The newest snapshot, whenever there is one; `None` before the first.
+    pub(crate) fn found(&self) -> watch::Receiver<Option<Arc<Cluster>>> {
+        self.found.clone()
+    }
+
     /// The newest snapshot that has these topics.
     ///
     /// # Errors
@@ -135,9 +143,17 @@ impl Task {
             let unused = self.config.metadata_max_age;
             self.wanted.retain(|_, wished| began.saturating_duration_since(*wished) < unused);
             let deadline = self.waiting.iter().map(|wish| wish.deadline).min().unwrap_or(began);
-            match self.round(peers, deadline).await {
-                Ok(cluster) => self.found(cluster, began),
-                Err(error) => self.nobody_answered(&error).await,
+            let mut waiting = std::mem::take(&mut self.waiting);
+            let ended = tokio::select! {
+                ended = self.round(peers, deadline) => Some(ended),
+                // Nobody waits for it any more.
+                _ = join_all(waiting.iter_mut().map(|wish| wish.answer.closed())) => None,
+            };
+            self.waiting = waiting;
+            match ended {
+                Some(Ok(cluster)) => self.found(cluster, began),
+                Some(Err(error)) => self.nobody_answered(&error).await,
+                None => {}
             }
         }
     }
@@ -145,6 +161,7 @@ impl Task {
     /// Waits until it is time for a round; false where nobody can wish for one any more.
     async fn something_is_wished(&mut self) -> bool {
         loop {
+            self.waiting.retain(|wish| !wish.answer.is_closed());
             let due = self.waiting.iter().map(|wish| wish.not_before.min(wish.deadline)).min();
             if due.is_some_and(|due| due <= Instant::now()) {
                 return true;

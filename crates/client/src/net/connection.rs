@@ -51,10 +51,6 @@ pub(crate) enum Sent {
 /// Why a request has no answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "what sends records, which will ask, is not there yet")
-    )]
     pub(crate) sent: Sent,
     pub(crate) error: Error,
 }
@@ -112,8 +108,8 @@ struct Job {
     correlation_id: i32,
     api: &'static str,
     pieces: Vec<Bytes>,
-    /// The largest answer.
-    answer_max: usize,
+    /// The largest answer; `None` where none comes: then it counts as answered when all of it was given to the socket.
+    answer_max: Option<usize>,
     /// Until when whoever asks waits.
     deadline: Instant,
     answer: Answer,
@@ -171,13 +167,14 @@ impl Connection {
     ) -> Result<R::Response, Failure> {
         let version = self.versions().await?.from::<R>(least)?;
         let frame = self
-            .send(version, &request(version), answer_max, deadline)?
+            .send(version, &request(version), &[], Some(answer_max), deadline)?
             .await
             .unwrap_or_else(|_| Err(Failure { sent: Sent::Maybe, error: ended() }))?;
         read_answer::<R>(&frame, version).map_err(|error| Failure { sent: Sent::Maybe, error })
     }
 
-    /// Puts a request on its way; the frame of its answer comes back.
+    /// Puts a request on its way; the frame of its answer comes back, or nothing where there is no `answer_max`: no answer
+    /// is expected then. `records` are what its external records stand for, by their numbers.
     ///
     /// # Errors
     /// The version cannot express it, or the connection has ended.
@@ -185,7 +182,8 @@ impl Connection {
         &self,
         version: i16,
         request: &R,
-        answer_max: usize,
+        records: &[[Bytes; 2]],
+        answer_max: Option<usize>,
         deadline: Instant,
     ) -> Result<oneshot::Receiver<Result<Bytes, Failure>>, Error> {
         let correlation_id = self.last_correlation_id.fetch_add(1, Ordering::Relaxed);
@@ -196,12 +194,17 @@ impl Connection {
                 Error::because(ErrorKind::UnsupportedVersion, what, error)
             },
         )?;
-        let pieces = encoder.finish().filter_map(|piece| match piece {
-            Piece::Bytes(bytes) => Some(bytes),
-            Piece::External { .. } => None,
-        });
+        let mut pieces = Vec::new();
+        for piece in encoder.finish() {
+            match piece {
+                Piece::Bytes(bytes) => pieces.push(bytes),
+                Piece::External { id, .. } => {
+                    pieces.extend(records.get(id as usize).into_iter().flatten().cloned())
+                }
+            }
+        }
         let (answer, answered) = oneshot::channel();
-        let (api, pieces) = (api_name::<R>(), pieces.collect());
+        let api = api_name::<R>();
         let job = Job { correlation_id, api, pieces, answer_max, deadline, answer };
         self.jobs.send(job).map_err(|_| match self.state() {
             State::Down { error, .. } => error,
@@ -222,6 +225,18 @@ struct Driver {
     settings: ConnectionSettings,
     jobs: mpsc::UnboundedReceiver<Job>,
     tell: watch::Sender<State>,
+}
+
+impl Drop for Driver {
+    /// Where the runtime ends, so does the connection, whatever it was at.
+    fn drop(&mut self) {
+        let was_up = match &*self.tell.borrow() {
+            State::Down { .. } => return,
+            State::Up(_) => true,
+            State::Connecting => false,
+        };
+        self.tell.send_replace(State::Down { error: ended(), at: Instant::now(), was_up });
+    }
 }
 
 impl Driver {
@@ -250,10 +265,15 @@ impl Driver {
             let versions = shake_hands(&mut wire, &self.broker).await?;
             Ok((wire, versions))
         };
-        timeout(within, connecting).await.unwrap_or_else(|_| {
+        let late = |_| {
             let what = format!("{} did not answer within {within:?} of connecting", self.broker);
             Err(Error::new(ErrorKind::Retriable, what))
-        })
+        };
+        tokio::select! {
+            connected = timeout(within, connecting) => connected.unwrap_or_else(late),
+            // Nobody wants it any more.
+            () = self.tell.closed() => Err(ended()),
+        }
     }
 
     /// Serves requests until the connection ends, which nobody is to blame for where it was idle.
@@ -301,6 +321,8 @@ struct Exchange {
     /// Nobody sends any more.
     is_closed: bool,
     unanswered: VecDeque<Unanswered>,
+    /// Requests that no answer comes to, until all of each was written: with the number of the byte behind it.
+    one_way: VecDeque<(u64, Unanswered)>,
 }
 
 /// A request that was written, at least in part, or is about to be.
@@ -336,7 +358,7 @@ impl Exchange {
     ) -> End {
         let (mut reader, mut writer) = stream.split();
         let mut idle_since = Instant::now();
-        while !self.is_closed || !self.unanswered.is_empty() {
+        while !self.is_closed || !self.unanswered.is_empty() || !self.one_way.is_empty() {
             let wake_at = self.next_deadline().unwrap_or(idle_since + settings.max_idle);
             self.received.reserve(READ_BYTES);
             tokio::select! {
@@ -360,7 +382,12 @@ impl Exchange {
                 },
                 () = sleep_until(wake_at) => {
                     let now = Instant::now();
+                    if self.one_way.front().is_some_and(|(_, first)| first.gives_up_at <= now) {
+                        let what = format!("nothing was taken within {:?}", settings.request_timeout);
+                        return End::Failed(what, None);
+                    }
                     match self.unanswered.front() {
+                        None if !self.one_way.is_empty() => {}
                         None if jobs.is_empty() => return End::Unused,
                         None => idle_since = now,
                         Some(first) if first.gives_up_at <= now => {
@@ -381,9 +408,10 @@ impl Exchange {
 
     /// When somebody has waited for long enough.
     fn next_deadline(&self) -> Option<Instant> {
-        let first = self.unanswered.front()?;
         let asking = self.unanswered.iter().filter_map(|request| Some(request.asking.as_ref()?.0));
-        asking.chain([first.gives_up_at]).min()
+        let first = self.unanswered.front().map(|first| first.gives_up_at);
+        let first_one_way = self.one_way.front().map(|(_, first)| first.gives_up_at);
+        asking.chain(first).chain(first_one_way).min()
     }
 
     /// Those whose time is over are told. Their answers may still come, and are dropped then.
@@ -399,20 +427,30 @@ impl Exchange {
         let Job { correlation_id, api, pieces, answer_max, deadline, answer } = job;
         let (begins_at, gives_up_at) = (self.taken, Instant::now() + request_timeout);
         let asking = Some((deadline, answer));
-        self.unanswered.push_back(Unanswered {
+        self.taken += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        let request = Unanswered {
             correlation_id,
             api,
-            answer_max,
+            answer_max: answer_max.unwrap_or_default(),
             gives_up_at,
             begins_at,
             asking,
-        });
-        self.taken += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        };
+        match answer_max {
+            Some(_) => self.unanswered.push_back(request),
+            None => self.one_way.push_back((self.taken, request)),
+        }
         self.waiting.extend(pieces.into_iter().filter(|piece| !piece.is_empty()));
     }
 
     fn written(&mut self, mut bytes: usize) {
         self.written += bytes as u64;
+        while self.one_way.front().is_some_and(|(ends_at, _)| *ends_at <= self.written) {
+            let asking = self.one_way.pop_front().and_then(|(_, request)| request.asking);
+            if let Some((_, answer)) = asking {
+                let _ = answer.send(Ok(Bytes::new()));
+            }
+        }
         while let Some(first) = self.waiting.front_mut() {
             let done = bytes.min(first.len());
             first.advance(done);
@@ -451,7 +489,8 @@ impl Exchange {
 
     /// No answer will come any more.
     fn fail(&mut self, error: &Error) {
-        for mut request in self.unanswered.drain(..) {
+        let one_way = self.one_way.drain(..).map(|(_, request)| request);
+        for mut request in self.unanswered.drain(..).chain(one_way) {
             request.fail(self.written, error.clone());
         }
     }

@@ -34,6 +34,25 @@ pub(crate) enum Peer {
 pub(crate) enum Purpose {
     /// All requests that a broker answers at once.
     Calls,
+    /// What producers send.
+    Produce,
+    /// What the consumer with this number reads.
+    Fetch(u64),
+}
+
+/// There is no connection, and none is made until a backoff is over.
+#[derive(Clone, Debug)]
+pub(crate) struct Unavailable {
+    /// Why the last attempt failed.
+    pub(crate) error: Error,
+    /// When the next one may be made; `None` where the broker's address is not known.
+    pub(crate) again_at: Option<Instant>,
+}
+
+impl From<Unavailable> for Error {
+    fn from(Unavailable { error, .. }: Unavailable) -> Self {
+        error
+    }
 }
 
 /// The connections of a client.
@@ -82,7 +101,7 @@ impl Pool {
         peer: &Peer,
         purpose: Purpose,
         now: Instant,
-    ) -> Result<Connection, Error> {
+    ) -> Result<Connection, Unavailable> {
         let mut open = self.open.lock();
         let Open { connections, addresses, jitter } = &mut *open;
         let (address, name) = match peer {
@@ -114,7 +133,7 @@ impl Pool {
                     at + jitter.backoff(kept.failures, least, most)
                 });
                 if now < *again_at {
-                    return Err(error);
+                    return Err(Unavailable { error, again_at: Some(*again_at) });
                 }
                 kept.again_at = None;
                 kept.connection = open_new();
@@ -130,6 +149,11 @@ impl Pool {
         kept.is_some_and(|kept| matches!(kept.connection.state(), State::Up(_)))
     }
 
+    /// Lets go of the connections for a purpose that is over: they end when what is under way on them is answered.
+    pub(crate) fn forget(&self, purpose: Purpose) {
+        self.open.lock().connections.retain(|(_, for_what), _| *for_what != purpose);
+    }
+
     /// Takes note of where the cluster's brokers are. Connections to brokers that are no longer there, or elsewhere, and to
     /// addresses that the user gave, which are of no more use then, end when what is under way on them is answered.
     pub(crate) fn set_brokers(&self, addresses: BTreeMap<i32, Address>) {
@@ -142,9 +166,7 @@ impl Pool {
     }
 }
 
-fn unknown(id: i32) -> Error {
-    Error::new(
-        ErrorKind::Retriable,
-        format!("the cluster does not tell where broker {id} is; it may be down"),
-    )
+fn unknown(id: i32) -> Unavailable {
+    let what = format!("the cluster does not tell where broker {id} is; it may be down");
+    Unavailable { error: Error::new(ErrorKind::Retriable, what), again_at: None }
 }

@@ -120,7 +120,7 @@ fn soon() -> Instant {
 type Answer = Receiver<Result<Bytes, Failure>>;
 
 fn send(connection: &Connection) -> Answer {
-    connection.send(8, &MetadataRequest::default(), MIB, soon()).unwrap()
+    connection.send(8, &MetadataRequest::default(), &[], Some(MIB), soon()).unwrap()
 }
 
 async fn failure(answer: Answer) -> Failure {
@@ -164,14 +164,15 @@ async fn who_does_not_answer_is_left_and_what_was_sent_may_have_come_there() {
         assert!(error.to_string().contains("no answer to Metadata within 100ms"), "{error}");
     }
     assert!(peer.request().await.is_none(), "the connection is closed");
-    let error = connection.send(8, &MetadataRequest::default(), MIB, soon()).unwrap_err();
+    let error = connection.send(8, &MetadataRequest::default(), &[], Some(MIB), soon()).unwrap_err();
     assert!(error.to_string().contains("no answer to Metadata"), "{error}");
 }
 
 #[tokio::test]
 async fn who_does_not_wait_any_longer_does_not_end_the_connection_for_others() {
     let (connection, mut peer) = pair().await;
-    let hurried = connection.send(8, &MetadataRequest::default(), MIB, Instant::now() + SHORT).unwrap();
+    let hurried =
+        connection.send(8, &MetadataRequest::default(), &[], Some(MIB), Instant::now() + SHORT).unwrap();
     let waits = send(&connection);
     let Failure { sent, error } = failure(hurried).await;
     assert_eq!((sent, error.kind()), (Sent::Maybe, ErrorKind::Timeout));
@@ -190,7 +191,7 @@ async fn what_a_socket_did_not_take_was_not_sent() {
     let topic =
         TopicProduceData { name: "a".into(), partition_data: vec![data], ..TopicProduceData::default() };
     let request = ProduceRequest { topic_data: vec![topic], ..ProduceRequest::default() };
-    let send = || connection.send(7, &request, MIB, soon()).unwrap();
+    let send = || connection.send(7, &request, &[], Some(MIB), soon()).unwrap();
     let (first, second) = (send(), send());
     assert_eq!(failure(first).await.sent, Sent::Maybe);
     assert_eq!(failure(second).await.sent, Sent::No);

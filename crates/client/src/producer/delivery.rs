@@ -27,8 +27,8 @@ pub(crate) struct Outcome {
 
 enum State {
     Pending {
-        /// Who waits, and for which record.
-        waiting: Vec<(u32, Waker)>,
+        /// Who waits for each record, as far as somebody does.
+        waiting: Vec<Option<Waker>>,
         /// Records that nobody waits for any more.
         left: Vec<u32>,
     },
@@ -36,6 +36,18 @@ enum State {
     Written(Option<i64>),
     /// The batch, uncompressed.
     Failed(Error, Bytes),
+    /// It was one record, which never was in a batch.
+    Returned(Error, Box<Record>),
+    /// Its records are in other batches now.
+    Moved(Vec<Moved>),
+}
+
+/// Where the records from one on have gone, until the next such.
+pub(crate) struct Moved {
+    pub(crate) from: u32,
+    pub(crate) to: Arc<Outcome>,
+    /// The number of the first of them there.
+    pub(crate) index: u32,
 }
 
 impl Outcome {
@@ -57,6 +69,24 @@ impl Outcome {
         }
     }
 
+    /// A record failed that no batch has taken.
+    pub(crate) fn returned(&self, error: Error, record: Record) {
+        let left = self.settle(State::Returned(error.clone(), Box::new(record.clone())));
+        if !left.is_empty() {
+            (self.on_failure)(record, error);
+        }
+    }
+
+    /// The records go on in other batches. Not while a lock on one of those is held.
+    pub(crate) fn moved(&self, to: Vec<Moved>) {
+        let others: Vec<_> = to.iter().map(|moved| (moved.from, moved.to.clone(), moved.index)).collect();
+        for index in self.settle(State::Moved(to)) {
+            if let Some((from, to, first)) = others.iter().rev().find(|(from, ..)| *from <= index) {
+                drop(Delivery::new(to.clone(), first + (index - from)));
+            }
+        }
+    }
+
     /// The first word is the last. Returns for which records nobody waits.
     fn settle(&self, settled: State) -> Vec<u32> {
         let mut state = self.state.lock();
@@ -64,7 +94,7 @@ impl Outcome {
         let (waiting, left) = (mem::take(waiting), mem::take(left));
         *state = settled;
         drop(state);
-        waiting.into_iter().for_each(|(_, waker)| waker.wake());
+        waiting.into_iter().flatten().for_each(Waker::wake);
         left
     }
 
@@ -82,10 +112,31 @@ impl Outcome {
     }
 }
 
+/// What is known of records and not told yet: that is done where no lock is held.
+#[must_use]
+pub(crate) enum News {
+    Written(Arc<Outcome>, Option<i64>),
+    Failed(Arc<Outcome>, Error, Bytes),
+    Returned(Arc<Outcome>, Error, Record),
+    Moved(Arc<Outcome>, Vec<Moved>),
+}
+
+impl News {
+    /// Tells whoever waits.
+    pub(crate) fn tell(self) {
+        match self {
+            Self::Written(outcome, base_offset) => outcome.written(base_offset),
+            Self::Failed(outcome, error, batch) => outcome.failed(error, batch),
+            Self::Returned(outcome, error, record) => outcome.returned(error, record),
+            Self::Moved(outcome, to) => outcome.moved(to),
+        }
+    }
+}
+
 /// The delivery of one record: a future of where it is in the log, or of why it is not.
 ///
 /// It takes no memory of its own beside a pointer to its batch. Dropping it cancels nothing; a failure that nobody awaits
-/// goes to `on_failure`.
+/// goes to [`on_failure`](super::ProducerBuilder::on_failure).
 #[must_use = "dropping it leaves a failure to `on_failure`"]
 pub struct Delivery {
     outcome: Arc<Outcome>,
@@ -94,29 +145,63 @@ pub struct Delivery {
     is_told: bool,
 }
 
+/// What became of a record, as far as that is known.
+type Told = Option<Result<RecordMetadata, SendError>>;
+
 impl Delivery {
     pub(crate) fn new(outcome: Arc<Outcome>, index: u32) -> Self {
         Self { outcome, index, is_told: false }
     }
 
+    /// Where the record is, for one that was here before, whose delivery goes on there.
+    pub(crate) fn into_moved(mut self) -> Moved {
+        self.is_told = true;
+        Moved { from: 0, to: self.outcome.clone(), index: self.index }
+    }
+
     /// What became of the record, if that is known already.
     pub fn try_get(&mut self) -> Option<Result<RecordMetadata, SendError>> {
-        let state = self.outcome.state.lock();
-        let told = match &*state {
-            State::Pending { .. } => return None,
-            State::Written(base_offset) => Ok(RecordMetadata {
-                topic: self.outcome.topic.clone(),
-                partition: self.outcome.partition,
-                offset: base_offset.map(|base| base.saturating_add(self.index.into())),
-            }),
-            State::Failed(error, batch) => {
-                let (error, batch) = (error.clone(), batch.clone());
-                Err(SendError { record: Box::new(self.outcome.record(&batch, self.index)), error })
-            }
-        };
-        drop(state);
-        self.is_told = true;
-        Some(told)
+        self.look(|_, _| ())
+    }
+
+    /// What became of the record; `wait` is called where that is not known yet.
+    fn look(&mut self, wait: impl FnOnce(&mut Vec<Option<Waker>>, usize)) -> Told {
+        loop {
+            let mut state = self.outcome.state.lock();
+            let told = match &mut *state {
+                State::Moved(moved) => {
+                    let (to, index) = moved_to(moved, self.index);
+                    drop(state);
+                    (self.outcome, self.index) = (to, index);
+                    continue;
+                }
+                State::Pending { waiting, .. } => {
+                    wait(waiting, self.index as usize);
+                    return None;
+                }
+                State::Written(base_offset) => Ok(RecordMetadata {
+                    topic: self.outcome.topic.clone(),
+                    partition: self.outcome.partition,
+                    offset: base_offset.map(|base| base.saturating_add(self.index.into())),
+                }),
+                State::Failed(error, batch) => {
+                    Err(SendError::new(self.outcome.record(batch, self.index), error.clone()))
+                }
+                State::Returned(error, record) => Err(SendError::new((**record).clone(), error.clone())),
+            };
+            drop(state);
+            self.is_told = true;
+            return Some(told);
+        }
+    }
+}
+
+/// Where a record has gone.
+fn moved_to(moved: &[Moved], index: u32) -> (Arc<Outcome>, u32) {
+    match moved.iter().rev().find(|moved| moved.from <= index) {
+        Some(Moved { from, to, index: first }) => (to.clone(), first + (index - from)),
+        // The first of them begins with record 0.
+        None => unreachable!("record {index} has gone nowhere"),
     }
 }
 
@@ -124,19 +209,16 @@ impl Future for Delivery {
     type Output = Result<RecordMetadata, SendError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let index = self.index;
-        if let State::Pending { waiting, .. } = &mut *self.outcome.state.lock() {
-            match waiting.iter_mut().find(|(waits_for, _)| *waits_for == index) {
-                Some((_, waker)) => waker.clone_from(context.waker()),
-                None => waiting.push((index, context.waker().clone())),
+        let told = self.look(|waiting, index| {
+            if waiting.len() <= index {
+                waiting.resize_with(index + 1, || None);
             }
-            return Poll::Pending;
-        }
-        match self.try_get() {
-            Some(told) => Poll::Ready(told),
-            // A batch that is settled stays so.
-            None => Poll::Pending,
-        }
+            match &mut waiting[index] {
+                Some(waker) => waker.clone_from(context.waker()),
+                none => *none = Some(context.waker().clone()),
+            }
+        });
+        told.map_or(Poll::Pending, Poll::Ready)
     }
 }
 
@@ -146,17 +228,26 @@ impl Drop for Delivery {
             return;
         }
         let mut state = self.outcome.state.lock();
-        let (error, batch) = match &mut *state {
-            State::Written(_) => return,
+        match &mut *state {
+            State::Written(_) => {}
             State::Pending { waiting, left } => {
-                waiting.retain(|(index, _)| *index != self.index);
+                let waker = waiting.get_mut(self.index as usize).and_then(Option::take);
                 left.push(self.index);
-                return;
+                drop(state);
+                drop(waker);
             }
-            State::Failed(error, batch) => (error.clone(), batch.clone()),
-        };
-        drop(state);
-        (self.outcome.on_failure)(self.outcome.record(&batch, self.index), error);
+            State::Moved(moved) => {
+                let (to, index) = moved_to(moved, self.index);
+                drop(state);
+                drop(Self::new(to, index));
+            }
+            State::Failed(..) | State::Returned(..) => {
+                drop(state);
+                if let Some(Err(SendError { record, error })) = self.try_get() {
+                    (self.outcome.on_failure)(*record, error);
+                }
+            }
+        }
     }
 }
 
@@ -178,6 +269,10 @@ pub struct SendError {
 }
 
 impl SendError {
+    pub(crate) fn new(record: Record, error: Error) -> Self {
+        Self { record: Box::new(record), error }
+    }
+
     /// The record, to be sent again, kept, or dropped.
     pub fn into_record(self) -> Record {
         *self.record

@@ -43,7 +43,7 @@ pub(super) fn handle(
         let created = match times.remove(&topic.name) {
             None => continue,
             _ if too_many => Err(Refusal::new(ErrorCode::POLICY_VIOLATION, TOO_MANY)),
-            Some(1) => create(state, call, topic, request.validate_only),
+            Some(1) => call.on_topic(&topic.name, || create(state, call, topic, request.validate_only)),
             Some(_) => Err(Refusal::new(ErrorCode::INVALID_REQUEST, "the topic is named more than once")),
         };
         topics.push(created.unwrap_or_else(|refusal| CreatableTopicResult {
@@ -71,9 +71,6 @@ fn create(
     asked: &CreatableTopic,
     validate_only: bool,
 ) -> Result<CreatableTopicResult, Refusal> {
-    if let Some(code) = call.topic_error(&asked.name) {
-        return Err(Refusal::new(code, "the test asked for this error"));
-    }
     check_controller(state, call)?;
     let new = new_topic(state, asked)?;
     if validate_only {
@@ -84,7 +81,7 @@ fn create(
 }
 
 fn new_topic(state: &State, asked: &CreatableTopic) -> Result<NewTopic, Refusal> {
-    let mut configs = std::collections::BTreeMap::new();
+    let mut configs = settings::Given::new();
     for config in &asked.configs {
         let value = config.value.as_ref().ok_or_else(|| {
             Refusal::new(ErrorCode::INVALID_CONFIG, format!("the setting '{}' has no value", config.name))
@@ -109,11 +106,7 @@ fn assignments(state: &State, asked: &CreatableTopic) -> Result<Vec<Vec<i32>>, R
     let mut sorted: Vec<_> = asked.assignments.iter().collect();
     sorted.sort_unstable_by_key(|assignment| assignment.partition_index);
     let dense = sorted.iter().zip(0..).all(|(assignment, index)| assignment.partition_index == index);
-    let known = |ids: &[i32]| {
-        let each_once = ids.iter().enumerate().all(|(at, id)| !ids[..at].contains(id));
-        !ids.is_empty() && each_once && ids.iter().all(|id| state.node(*id).is_some())
-    };
-    if !dense || !sorted.iter().all(|assignment| known(&assignment.broker_ids)) {
+    if !dense || !sorted.iter().all(|assignment| state.can_be_replicas(&assignment.broker_ids)) {
         let why = "an assignment names each partition from 0 on once, and brokers that are there";
         return Err(Refusal::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
     }
@@ -124,7 +117,7 @@ fn result(asked: &CreatableTopic, topic: &Topic) -> CreatableTopicResult {
     let config = |setting: &settings::Setting| CreatableTopicConfigs {
         name: setting.name.into(),
         value: Some(settings::value(&topic.configs, setting.name).into()),
-        config_source: settings::source(&topic.configs, setting.name),
+        config_source: settings::source(&topic.configs, setting.name) as i8,
         ..CreatableTopicConfigs::default()
     };
     CreatableTopicResult {
@@ -132,7 +125,7 @@ fn result(asked: &CreatableTopic, topic: &Topic) -> CreatableTopicResult {
         topic_id: topic.id,
         num_partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
         replication_factor: topic.partitions.first().map_or(-1, |partition| partition.replicas.len() as i16),
-        configs: Some(settings::TOPIC.iter().map(config).collect()),
+        configs: Some(settings::TOPIC.settings.iter().map(config).collect()),
         ..CreatableTopicResult::default()
     }
 }

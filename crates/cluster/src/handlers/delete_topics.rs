@@ -66,10 +66,9 @@ fn delete(
     let unknown = if by_id { ErrorCode::UNKNOWN_TOPIC_ID } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION };
     let unknown = || Refusal::new(unknown, "there is no such topic");
     let name = name(state, asked).ok_or_else(unknown)?;
-    if let Some(code) = call.topic_error(&name) {
-        return Err(Refusal::new(code, "the test asked for this error"));
-    }
-    check_controller(state, call)?;
-    let topic = state.topics.remove(&name).ok_or_else(unknown)?;
+    let topic = call.on_topic(&name, || {
+        check_controller(state, call)?;
+        state.topics.remove(&name).ok_or_else(unknown)
+    })?;
     Ok((name, topic.id))
 }

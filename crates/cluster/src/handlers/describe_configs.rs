@@ -1,29 +1,26 @@
 //! DescribeConfigs (32), versions 1 to 4: the settings of topics (2), and of brokers (4) those few that a cluster for
-//! tests has. Other resources answer INVALID_REQUEST.
+//! tests has; of all brokers together (a broker without a name) those that were given while they ran. Other resources
+//! answer INVALID_REQUEST.
 
 use std::collections::HashSet;
 
-use ottla_protocol::{
-    ErrorCode, Str,
-    messages::describe_configs::{
-        DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
-        DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
-    },
+use ottla_protocol::messages::describe_configs::{
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
+    DescribeConfigsResult, DescribeConfigsSynonym,
 };
 
-use super::{Call, Done};
+use super::{
+    Call, Done,
+    resources::{self, Named, Resource},
+};
 use crate::{
     faults::Asked,
-    settings::{self, Kind},
+    settings::{self, Kind, Setting, Source},
     state::{Refusal, State},
 };
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-
 pub(super) fn asked(request: &DescribeConfigsRequest, _: &State) -> Vec<Asked> {
-    let topics = request.resources.iter().filter(|resource| resource.resource_type == TOPIC);
-    topics.map(|resource| Asked { topic: resource.resource_name.to_string(), partition: None }).collect()
+    resources::topics(request.resources.iter().map(named))
 }
 
 pub(super) fn handle(
@@ -37,10 +34,11 @@ pub(super) fn handle(
             resource_name: resource.resource_name.clone(),
             ..DescribeConfigsResult::default()
         };
-        match look(state, call, resource) {
+        match resources::with(state, call, named(resource), |state, found| Ok(look(state, call, found))) {
             Ok(configs) => {
                 let wanted = |config: &DescribeConfigsResourceResult| {
-                    resource.configuration_keys.as_ref().is_none_or(|keys| keys.contains(&config.name))
+                    let keys = resource.configuration_keys.as_ref();
+                    keys.is_none_or(|keys| keys.is_empty() || keys.contains(&config.name))
                 };
                 result.configs = configs.into_iter().filter(wanted).collect();
             }
@@ -63,63 +61,79 @@ pub(super) fn handle(
     Done::Answer(DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() })
 }
 
-fn look(
-    state: &State,
-    call: &Call,
-    resource: &DescribeConfigsResource,
-) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
-    match resource.resource_type {
-        TOPIC => {
-            let name = &*resource.resource_name;
-            if let Some(code) = call.topic_error(name) {
-                return Err(Refusal::new(code, "the test asked for this error"));
-            }
-            let unknown = || Refusal::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "there is no such topic");
-            let given = &state.topics.get(name).ok_or_else(unknown)?.configs;
-            let describe = |setting: &settings::Setting| {
-                let value = settings::value(given, setting.name).to_owned();
-                described(setting.name, value, setting.kind, settings::source(given, setting.name))
+fn named(resource: &DescribeConfigsResource) -> Named<'_> {
+    (resource.resource_type, &resource.resource_name)
+}
+
+fn look(state: &State, call: &Call, resource: Resource<'_>) -> Vec<DescribeConfigsResourceResult> {
+    let settings = resource.table().settings.iter();
+    match resource {
+        Resource::Topic(name) => {
+            let given = &state.topics[name].configs;
+            let describe = |setting: &Setting| {
+                let (value, source) =
+                    (settings::value(given, setting.name), settings::source(given, setting.name));
+                described(setting.name, setting.kind, &[(value, source)])
             };
-            Ok(settings::TOPIC.iter().map(describe).collect())
+            settings.map(describe).collect()
         }
-        BROKER if *resource.resource_name == call.node.to_string() => {
-            let of_cluster = &state.settings;
-            let settings = [
-                ("auto.create.topics.enable", of_cluster.auto_create_topics.to_string(), Kind::Boolean),
-                ("default.replication.factor", of_cluster.replication_factor.to_string(), Kind::Int),
-                ("num.partitions", of_cluster.num_partitions.to_string(), Kind::Int),
-                ("socket.request.max.bytes", of_cluster.request_bytes_max.to_string(), Kind::Int),
-            ];
-            let describe = |(name, value, kind)| DescribeConfigsResourceResult {
-                read_only: true,
-                ..described(name, value, kind, settings::STATIC_BROKER_CONFIG)
+        Resource::Broker => {
+            let describe = |setting: &Setting| {
+                let of_node = state.node(call.node).and_then(|node| node.configs.get(setting.name));
+                let of_all = state.default_configs.get(setting.name);
+                let given = [
+                    of_node.map(|value| (&**value, Source::DynamicBroker)),
+                    of_all.map(|value| (&**value, Source::DynamicDefaultBroker)),
+                    Some((setting.default, Source::Default)),
+                ];
+                described(setting.name, setting.kind, &given.into_iter().flatten().collect::<Vec<_>>())
             };
-            Ok(settings.into_iter().map(describe).collect())
+            let mut all: Vec<_> = settings.map(describe).chain(fixed(state)).collect();
+            all.sort_by(|one, other| one.name.cmp(&other.name));
+            all
         }
-        BROKER => {
-            let why = format!("this is broker {}, and it knows its own settings alone", call.node);
-            Err(Refusal::new(ErrorCode::INVALID_REQUEST, why))
-        }
-        other => {
-            let why = format!("resource type {other} is not known: ask for topics (2) or brokers (4)");
-            Err(Refusal::new(ErrorCode::INVALID_REQUEST, why))
+        Resource::AllBrokers => {
+            let describe = |setting: &Setting| {
+                let value = state.default_configs.get(setting.name)?;
+                Some(described(setting.name, setting.kind, &[(value, Source::DynamicDefaultBroker)]))
+            };
+            settings.filter_map(describe).collect()
         }
     }
 }
 
-fn described(name: &str, value: String, kind: Kind, source: i8) -> DescribeConfigsResourceResult {
-    let value: Str = value.into();
-    let synonym = DescribeConfigsSynonym {
+/// What a broker is started with.
+fn fixed(state: &State) -> impl Iterator<Item = DescribeConfigsResourceResult> {
+    let of_cluster = &state.settings;
+    let settings = [
+        ("auto.create.topics.enable", of_cluster.auto_create_topics.to_string(), Kind::Boolean),
+        ("default.replication.factor", of_cluster.replication_factor.to_string(), Kind::Int),
+        ("num.partitions", of_cluster.num_partitions.to_string(), Kind::Int),
+        ("socket.request.max.bytes", of_cluster.request_bytes_max.to_string(), Kind::Int),
+    ];
+    settings.into_iter().map(|(name, value, kind)| DescribeConfigsResourceResult {
+        read_only: true,
+        ..described(name, kind, &[(&value, Source::StaticBroker)])
+    })
+}
+
+/// A setting with the values that it could have, of which the first one holds.
+fn described(name: &str, kind: Kind, values: &[(&str, Source)]) -> DescribeConfigsResourceResult {
+    let is_sensitive = kind == Kind::Password;
+    let told = |value: &str| (!is_sensitive).then(|| value.into());
+    let synonym = |(value, source): &(&str, Source)| DescribeConfigsSynonym {
         name: name.into(),
-        value: Some(value.clone()),
-        source,
-        ..Default::default()
+        value: told(value),
+        source: *source as i8,
+        ..DescribeConfigsSynonym::default()
     };
+    let (value, source) = values[0];
     DescribeConfigsResourceResult {
         name: name.into(),
-        value: Some(value),
-        config_source: source,
-        synonyms: vec![synonym],
+        value: told(value),
+        config_source: source as i8,
+        is_sensitive,
+        synonyms: values.iter().map(synonym).collect(),
         config_type: kind as i8,
         documentation: None,
         ..DescribeConfigsResourceResult::default()

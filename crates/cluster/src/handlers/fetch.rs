@@ -14,9 +14,9 @@ use ottla_protocol::{
 };
 use tokio::time::Instant;
 
-use super::{Answer, Call, Done, admit, after, finish, produce::not_here};
+use super::{Answer, Call, Done, admit, after, finish, produce::not_here, unserved};
 use crate::{
-    faults::{Action, Asked, Hit},
+    faults::{Asked, Hit},
     sessions::{Fetching, Said, TopicKey, Wanted, key},
     state::{Shared, State},
 };
@@ -57,7 +57,7 @@ pub(super) async fn serve(shared: &Shared, node: i32, frame: RequestFrame) -> An
             let response = FetchResponse { error_code, ..FetchResponse::default() };
             return after(hit, finish(&call, Done::Answer(response))).await;
         }
-        Begun::Lost => return Answer::Close,
+        Begun::Unserved(answer) => return answer,
     };
     let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0);
     let deadline = Instant::now() + Duration::from_millis(wait_ms);
@@ -83,17 +83,17 @@ fn by_id(frame: &RequestFrame) -> bool {
 enum Begun {
     Fetching(Fetching),
     Refused(ErrorCode),
-    Lost,
+    Unserved(Answer),
 }
 
 fn begin(state: &mut State, call: &Call, hit: &Option<Hit>, request: &FetchRequest) -> Begun {
-    if matches!(hit, Some(Hit { action: Action::LoseRequest, .. })) {
-        return Begun::Lost;
+    if let Some(answer) = unserved(hit) {
+        return Begun::Unserved(answer);
     }
     if let Some(code) = call.error().filter(|code| of_session(*code)) {
         return Begun::Refused(code);
     }
-    let Some(node) = state.node_mut(call.node) else { return Begun::Lost };
+    let Some(node) = state.node_mut(call.node) else { return Begun::Unserved(Answer::Close) };
     match node.sessions.begin(request, call.version >= BY_ID_FROM) {
         Ok(fetching) => Begun::Fetching(fetching),
         Err(code) => Begun::Refused(code),

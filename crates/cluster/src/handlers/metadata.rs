@@ -77,7 +77,7 @@ fn topic(
         _ if by_id && call.version < BY_ID_FROM => Err(ErrorCode::INVALID_REQUEST),
         None => Err(ErrorCode::UNKNOWN_TOPIC_ID),
         Some(name) if state.topics.contains_key(&name) => Ok(name),
-        Some(name) => Err(call.topic_error(&name).unwrap_or_else(|| missing(state, call, &name, may_create))),
+        Some(name) => call.on_topic(&name, || Err(missing(state, call, &name, may_create))),
     };
     match found {
         Ok(name) => describe(state, call, &name),

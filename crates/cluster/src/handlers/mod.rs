@@ -1,26 +1,31 @@
 //! What a node answers: one file for each API, headed by its versions.
 //!
 //! A handler is a function of the state and a request. Here, a request is decoded, meets the faults that are set up,
-//! and its answer is encoded. CreatePartitions, DeleteRecords and the APIs that alter settings belong here too.
+//! and its answer is encoded.
 
+mod alter_configs;
 mod api_versions;
+mod create_partitions;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod fetch;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
+mod resources;
 
 use bytes::Bytes;
 use ottla_protocol::{ApiKey, Encoder, ErrorCode, Piece, Request, RequestFrame, Response, encode_response};
 
 use crate::{
     faults::{Action, Asked, Filter, Hit},
-    state::{Shared, State},
+    state::{Refusal, Shared, State},
 };
 
 /// What becomes of a connection after a request.
@@ -48,26 +53,80 @@ struct Call {
     node: i32,
     version: i16,
     correlation_id: i32,
-    fault: Option<(Filter, ErrorCode)>,
+    fault: Option<Fault>,
+}
+
+/// The error that is answered to what a filter means.
+#[derive(Debug)]
+struct Fault {
+    filter: Filter,
+    code: ErrorCode,
+    /// Whether what is asked is done first.
+    after: bool,
+}
+
+impl Fault {
+    fn of(hit: &Hit) -> Option<Self> {
+        let (code, after) = match hit.action {
+            Action::Fail(code) => (code, false),
+            Action::FailAfter(code) => (code, true),
+            _ => return None,
+        };
+        Some(Self { filter: hit.filter.clone(), code, after })
+    }
+
+    fn means_topic(&self, topic: &str) -> bool {
+        !self.filter.names_partition() && self.filter.means(topic, None)
+    }
+
+    fn means_partition(&self, topic: &str, partition: i32) -> bool {
+        self.filter.means(topic, Some(partition))
+    }
 }
 
 impl Call {
     /// The error that the request is to be answered with, where it stands for the whole.
     fn error(&self) -> Option<ErrorCode> {
-        self.fault.as_ref().map(|(_, code)| *code)
+        self.fault.as_ref().map(|fault| fault.code)
     }
 
-    /// The error that a topic is to be answered with as a whole.
+    /// The error that a topic is to be answered with as a whole, where nothing is done but to answer.
     fn topic_error(&self, topic: &str) -> Option<ErrorCode> {
-        let meant =
-            self.fault.as_ref().filter(|(filter, _)| !filter.names_partition() && filter.means(topic, None));
-        meant.map(|(_, code)| *code)
+        self.fault.as_ref().filter(|fault| fault.means_topic(topic)).map(|fault| fault.code)
     }
 
-    /// The error that a partition is to be answered with.
+    /// The same of a partition.
     fn partition_error(&self, topic: &str, partition: i32) -> Option<ErrorCode> {
-        self.fault.as_ref().filter(|(filter, _)| filter.means(topic, Some(partition))).map(|(_, code)| *code)
+        self.fault.as_ref().filter(|fault| fault.means_partition(topic, partition)).map(|fault| fault.code)
     }
+
+    /// Does what is asked of a topic, unless a fault wants that it fails before; one may also want it to fail after.
+    fn on_topic<T, E: From<Refusal>>(&self, topic: &str, act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        meet(self.fault.as_ref().filter(|fault| fault.means_topic(topic)), act)
+    }
+
+    /// The same of a broker.
+    fn on_broker<T, E: From<Refusal>>(&self, act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        meet(self.fault.as_ref().filter(|fault| !fault.filter.names_topics()), act)
+    }
+
+    /// The same of a partition.
+    fn on_partition<T, E: From<Refusal>>(
+        &self,
+        topic: &str,
+        partition: i32,
+        act: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        meet(self.fault.as_ref().filter(|fault| fault.means_partition(topic, partition)), act)
+    }
+}
+
+fn meet<T, E: From<Refusal>>(fault: Option<&Fault>, act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    let Some(fault) = fault else { return act() };
+    if fault.after {
+        act()?;
+    }
+    Err(Refusal::new(fault.code, "the test asked for this error").into())
 }
 
 /// Answers a frame, which is given without its length.
@@ -94,12 +153,25 @@ pub(crate) async fn answer(shared: &Shared, node: i32, frame: Bytes) -> Answer {
         ApiKey::DELETE_TOPICS => {
             serve(shared, node, frame, delete_topics::asked, delete_topics::handle).await
         }
+        ApiKey::DELETE_RECORDS => {
+            serve(shared, node, frame, delete_records::asked, delete_records::handle).await
+        }
         ApiKey::INIT_PRODUCER_ID => serve(shared, node, frame, nothing, init_producer_id::handle).await,
         ApiKey::OFFSET_FOR_LEADER_EPOCH => {
             serve(shared, node, frame, offset_for_leader_epoch::asked, offset_for_leader_epoch::handle).await
         }
         ApiKey::DESCRIBE_CONFIGS => {
             serve(shared, node, frame, describe_configs::asked, describe_configs::handle).await
+        }
+        ApiKey::ALTER_CONFIGS => {
+            serve(shared, node, frame, alter_configs::asked, alter_configs::handle).await
+        }
+        ApiKey::CREATE_PARTITIONS => {
+            serve(shared, node, frame, create_partitions::asked, create_partitions::handle).await
+        }
+        ApiKey::INCREMENTAL_ALTER_CONFIGS => {
+            serve(shared, node, frame, incremental_alter_configs::asked, incremental_alter_configs::handle)
+                .await
         }
         ApiKey::DESCRIBE_CLUSTER => serve(shared, node, frame, nothing, describe_cluster::handle).await,
         // No version has an API that is not here.
@@ -123,10 +195,7 @@ async fn serve<R: Request>(
         let Ok(request) = frame.request::<R>() else { return Answer::Close };
         let mut state = shared.state.lock();
         let (call, hit) = admit(&mut state, node, &frame, |state| asked(&request, state));
-        let answer = match &hit {
-            Some(Hit { action: Action::LoseRequest, .. }) => Answer::Close,
-            _ => finish(&call, handle(&mut state, &call, request)),
-        };
+        let answer = unserved(&hit).unwrap_or_else(|| finish(&call, handle(&mut state, &call, request)));
         (hit, answer)
     };
     shared.notify();
@@ -146,12 +215,18 @@ fn admit(
     }
     let asked = if state.hooks.is_empty() { Vec::new() } else { asked(state) };
     let hit = state.hooks.hit(api, node, &asked);
-    let fault = hit.as_ref().and_then(|hit| match hit.action {
-        Action::Fail(code) => Some((hit.filter.clone(), code)),
-        _ => None,
-    });
+    let fault = hit.as_ref().and_then(Fault::of);
     let (version, correlation_id) = (frame.header.api_version, frame.header.correlation_id);
     (Call { node, version, correlation_id, fault }, hit)
+}
+
+/// What becomes of the connection where nothing is done of what is asked.
+fn unserved(hit: &Option<Hit>) -> Option<Answer> {
+    match hit.as_ref()?.action {
+        Action::LoseRequest => Some(Answer::Close),
+        Action::Ignore => Some(Answer::Nothing),
+        _ => None,
+    }
 }
 
 fn finish<R: Response>(call: &Call, done: Done<R>) -> Answer {
@@ -179,10 +254,10 @@ fn encode<R: Response>(correlation_id: i32, version: i16, response: &R) -> Answe
 async fn after(hit: Option<Hit>, answer: Answer) -> Answer {
     let Some(hit) = hit else { return answer };
     match hit.action {
-        Action::LoseAnswer | Action::LoseRequest => return Answer::Close,
+        Action::LoseAnswer => return Answer::Close,
         Action::Delay(time) => tokio::time::sleep(time).await,
         Action::Hold => hit.released().await,
-        Action::Fail(_) => {}
+        Action::Fail(_) | Action::FailAfter(_) | Action::LoseRequest | Action::Ignore => {}
     }
     answer
 }

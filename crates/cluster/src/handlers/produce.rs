@@ -51,7 +51,9 @@ pub(super) fn handle(state: &mut State, call: &Call, request: ProduceRequest) ->
             let appended = match &name {
                 _ if transactional => Err(no_transactions().into()),
                 None => Err(unknown(call).into()),
-                Some(name) => append(state, call, name, request.acks, partition),
+                Some(name) => {
+                    call.on_partition(name, index, || append(state, call, name, request.acks, partition))
+                }
             };
             failed |= appended.is_err();
             let mut response = appended.unwrap_or_else(|failure| failure.response(index));
@@ -149,9 +151,6 @@ fn append(
     acks: i16,
     data: &PartitionProduceData,
 ) -> Result<PartitionProduceResponse, Failure> {
-    if let Some(code) = call.partition_error(topic, data.index) {
-        return Err(Refusal::new(code, "the test asked for this error").into());
-    }
     if !(-1..=1).contains(&acks) {
         let why = format!("acks is {acks}, and must be 0, 1 or -1 (all)");
         return Err(Refusal::new(ErrorCode::INVALID_REQUIRED_ACKS, why).into());

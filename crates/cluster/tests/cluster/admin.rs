@@ -1,20 +1,22 @@
-//! Metadata, CreateTopics, DeleteTopics, DescribeCluster and DescribeConfigs.
+//! Metadata, CreateTopics, CreatePartitions, DeleteTopics, DeleteRecords and DescribeCluster.
 
 use ottla_protocol::{
-    ErrorCode, Uuid,
+    ApiKey, ErrorCode, Uuid,
     messages::{
+        create_partitions::{CreatePartitionsAssignment, CreatePartitionsRequest, CreatePartitionsTopic},
         create_topics::{
             CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
         },
+        delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic},
         delete_topics::{DeleteTopicState, DeleteTopicsRequest},
         describe_cluster::DescribeClusterRequest,
         describe_configs::{DescribeConfigsRequest, DescribeConfigsResource},
         metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse},
     },
 };
-use ottla_testing::{Broker, Cluster, KafkaVersion};
+use ottla_testing::{Action, Cluster, Filter, KafkaVersion};
 
-use crate::client::{Client, metadata, metadata_of};
+use crate::client::{Client, batch, fetch, fetched, metadata, metadata_of, only, produce, values};
 
 #[test]
 fn metadata_tells_of_nodes_and_leaders() {
@@ -196,6 +198,139 @@ fn with_zookeeper_the_controller_alone_creates_and_deletes() {
     }
 }
 
+fn growing(name: &str, count: i32, assignments: Option<&[&[i32]]>) -> CreatePartitionsRequest {
+    let assignment =
+        |ids: &&[i32]| CreatePartitionsAssignment { broker_ids: ids.to_vec(), ..Default::default() };
+    let assignments = assignments.map(|all| all.iter().map(assignment).collect());
+    let topic = CreatePartitionsTopic { name: name.into(), count, assignments, ..Default::default() };
+    CreatePartitionsRequest { topics: vec![topic], ..Default::default() }
+}
+
+#[test]
+fn topics_get_more_partitions() {
+    let cluster = Cluster::builder().nodes(3).replication_factor(2).topic("t", 1).start();
+    let mut client = Client::to(&cluster, 2);
+    for (version, count) in (0..=3).zip(2..) {
+        let request = growing("t", count, None);
+        let validate = CreatePartitionsRequest { validate_only: true, ..request.clone() };
+        for request in [&validate, &request] {
+            let answer = client.call(version, request).results.remove(0);
+            assert_eq!((&*answer.name, answer.error_code), ("t", ErrorCode::NONE), "version {version}");
+        }
+        let again = client.call(version, &request).results.remove(0);
+        assert_eq!(again.error_code, ErrorCode::INVALID_PARTITIONS);
+        assert!(again.error_message.is_some());
+    }
+    cluster.create_partitions("t", 6);
+    let told = metadata(&cluster, 1, "t").topics.remove(0).partitions;
+    let replicas: Vec<_> =
+        told.iter().map(|partition| (partition.leader_id, &*partition.replica_nodes)).collect();
+    let turn: [(i32, &[i32]); 3] = [(1, &[1, 2]), (2, &[2, 3]), (3, &[3, 1])];
+    assert_eq!(replicas, [turn, turn].concat());
+    // They can be written to at once.
+    assert_eq!(only(Client::to(&cluster, 3).call(9, &produce("t", 5, batch(&["v"])))).base_offset, 0);
+
+    let assigned = growing("t", 8, Some(&[&[3, 2], &[1, 3]]));
+    cluster.fence(1);
+    assert_eq!(client.call(3, &assigned).results[0].error_code, ErrorCode::NONE);
+    assert_eq!((cluster.leader("t", 6), cluster.leader("t", 7)), ((Some(3), 0), (Some(3), 0)));
+}
+
+#[test]
+fn partitions_that_cannot_be_are_refused() {
+    let cluster = Cluster::builder().nodes(3).replication_factor(2).topic("t", 2).start();
+    cluster.fence(3);
+    let mut client = Client::to(&cluster, 1);
+    let bad = ErrorCode::INVALID_REPLICA_ASSIGNMENT;
+    for (request, error) in [
+        (growing("no", 3, None), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        (growing("t", 2, None), ErrorCode::INVALID_PARTITIONS),
+        (growing("t", 1, None), ErrorCode::INVALID_PARTITIONS),
+        (growing("t", -1, None), ErrorCode::INVALID_PARTITIONS),
+        (growing("t", i32::MAX, None), ErrorCode::INVALID_PARTITIONS),
+        (growing("t", 4, Some(&[&[1, 2]])), bad),
+        (growing("t", 3, Some(&[&[1, 2], &[1, 2]])), bad),
+        (growing("t", 3, Some(&[])), bad),
+        (growing("t", 3, Some(&[&[]])), bad),
+        (growing("t", 3, Some(&[&[1]])), bad),
+        (growing("t", 3, Some(&[&[1, 1]])), bad),
+        (growing("t", 3, Some(&[&[1, 4]])), bad),
+        (growing("t", 3, None), ErrorCode::NONE),
+    ] {
+        let request = CreatePartitionsRequest { validate_only: true, ..request };
+        assert_eq!(client.call(3, &request).results[0].error_code, error, "{request:?}");
+    }
+    cluster.fence(2);
+    for (request, error) in [
+        (growing("t", 3, None), ErrorCode::INVALID_REPLICATION_FACTOR),
+        (growing("t", 3, Some(&[&[2, 3]])), bad),
+    ] {
+        assert_eq!(client.call(3, &request).results[0].error_code, error);
+    }
+    let mut twice = growing("t", 3, None);
+    twice.topics.extend(growing("t", 4, None).topics);
+    let answer = client.call(3, &twice).results;
+    assert_eq!(
+        answer.iter().map(|result| result.error_code).collect::<Vec<_>>(),
+        [ErrorCode::INVALID_REQUEST]
+    );
+    assert_eq!(metadata(&cluster, 1, "t").topics[0].partitions.len(), 2);
+
+    let old = Cluster::builder().nodes(2).version(KafkaVersion::V2_8).topic("t", 1).start();
+    for (node, error) in [(2, ErrorCode::NOT_CONTROLLER), (1, ErrorCode::NONE)] {
+        let answer = Client::to(&old, node).call(1, &growing("t", 2, None));
+        assert_eq!(answer.results[0].error_code, error);
+    }
+}
+
+#[test]
+fn records_are_deleted_before_an_offset() {
+    let cluster = Cluster::builder().nodes(2).topic("t", 2).start();
+    cluster.create_topic_with("compacted", 1, &[("cleanup.policy", "compact")]);
+    cluster.create_topic_with("both", 1, &[("cleanup.policy", "compact,delete")]);
+    let mut client = Client::to(&cluster, 1);
+    for value in ["a", "b", "c", "d"] {
+        client.call(9, &produce("t", 0, batch(&[value])));
+    }
+    let mut delete = |version, topic: &str, partition_index, offset| {
+        let partition = DeleteRecordsPartition { partition_index, offset, ..Default::default() };
+        let topic =
+            DeleteRecordsTopic { name: topic.into(), partitions: vec![partition], ..Default::default() };
+        let request = DeleteRecordsRequest { topics: vec![topic], ..Default::default() };
+        let answer = client.call(version, &request).topics.remove(0).partitions.remove(0);
+        (answer.error_code, answer.low_watermark)
+    };
+    for (version, offset) in [(0, 1), (1, 2), (2, 3)] {
+        assert_eq!(delete(version, "t", 0, offset), (ErrorCode::NONE, offset));
+        assert_eq!(cluster.offsets("t", 0), (offset, 4));
+        assert_eq!(delete(version, "t", 0, 0), (ErrorCode::NONE, offset), "it does not go back");
+    }
+    assert_eq!(values(&cluster, "t", 0), ["d"]);
+    for (topic, partition, offset, error) in [
+        ("t", 0, 5, ErrorCode::OFFSET_OUT_OF_RANGE),
+        ("t", 0, -2, ErrorCode::OFFSET_OUT_OF_RANGE),
+        ("t", 1, 0, ErrorCode::NOT_LEADER_OR_FOLLOWER),
+        ("t", 2, 0, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        ("no", 0, 0, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        ("compacted", 0, 0, ErrorCode::POLICY_VIOLATION),
+    ] {
+        assert_eq!(delete(2, topic, partition, offset), (error, -1), "{topic} {partition} {offset}");
+    }
+    assert_eq!(delete(2, "both", 0, -1), (ErrorCode::NONE, 0));
+    assert_eq!(delete(2, "t", 0, -1), (ErrorCode::NONE, 4), "all that there is");
+
+    let timed_out = Action::FailAfter(ErrorCode::REQUEST_TIMED_OUT);
+    client.call(9, &produce("t", 0, batch(&["e"])));
+    cluster.on_request(Filter::api(ApiKey::DELETE_RECORDS).topic("t").partition(0), timed_out);
+    let mut client = Client::to(&cluster, 1);
+    let partition = DeleteRecordsPartition { offset: 5, ..Default::default() };
+    let topic = DeleteRecordsTopic { name: "t".into(), partitions: vec![partition], ..Default::default() };
+    let answer = client.call(2, &DeleteRecordsRequest { topics: vec![topic], ..Default::default() });
+    assert_eq!(answer.topics[0].partitions[0].error_code, ErrorCode::REQUEST_TIMED_OUT);
+    assert_eq!(cluster.offsets("t", 0), (5, 5));
+    assert_eq!(fetched(&client.call(9, &fetch("t", 4))).error_code, ErrorCode::OFFSET_OUT_OF_RANGE);
+}
+
 #[test]
 fn the_cluster_is_described() {
     let cluster = Cluster::builder().nodes(2).start();
@@ -210,40 +345,4 @@ fn the_cluster_is_described() {
     }
     let controllers = DescribeClusterRequest { endpoint_type: 2, ..Default::default() };
     assert_eq!(client.call(1, &controllers).error_code, ErrorCode::MISMATCHED_ENDPOINT_TYPE);
-}
-
-#[test]
-fn settings_are_described() {
-    let broker = Broker::start();
-    broker.create_topic_with("t", 1, &[("retention.ms", "5")]);
-    let mut client = Client::to(&broker, 1);
-    let resource = |resource_type, name: &str, keys: Option<&[&str]>| DescribeConfigsResource {
-        resource_type,
-        resource_name: name.into(),
-        configuration_keys: keys.map(|keys| keys.iter().map(|key| (*key).into()).collect()),
-        ..Default::default()
-    };
-    for version in 1..=4 {
-        let resources = vec![
-            resource(2, "t", Some(&["retention.ms", "segment.ms"])),
-            resource(2, "no", None),
-            resource(4, "1", None),
-            resource(4, "2", None),
-            resource(8, "x", None),
-        ];
-        let request = DescribeConfigsRequest { resources, include_synonyms: true, ..Default::default() };
-        let results = client.call(version, &request).results;
-        let told = |config: &ottla_protocol::messages::describe_configs::DescribeConfigsResourceResult| {
-            (config.name.to_string(), config.value.as_deref().map(str::to_owned), config.config_source)
-        };
-        let topic: Vec<_> = results[0].configs.iter().map(told).collect();
-        let expected = [("retention.ms", "5", 1), ("segment.ms", "604800000", 5)];
-        assert_eq!(topic, expected.map(|(name, value, source)| (name.into(), Some(value.into()), source)));
-        assert_eq!(results[0].configs[0].synonyms.len(), 1);
-        let errors: Vec<_> = results.iter().map(|result| result.error_code).collect();
-        let (none, unknown, invalid) =
-            (ErrorCode::NONE, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ErrorCode::INVALID_REQUEST);
-        assert_eq!(errors, [none, unknown, none, invalid, invalid], "version {version}");
-        assert!(results[2].configs.iter().any(|config| &*config.name == "num.partitions"));
-    }
 }

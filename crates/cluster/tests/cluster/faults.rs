@@ -16,7 +16,7 @@ use ottla_protocol::{
 use ottla_testing::{Action, Broker, Cluster, Filter, Proxy};
 
 use crate::client::{
-    Client, batch, eventually, fetch, fetched, metadata, metadata_of, only, produce, produce_all,
+    Client, batch, eventually, fetch, fetched, metadata, metadata_of, only, produce, produce_all, produced,
     produced_at, values,
 };
 
@@ -185,6 +185,55 @@ fn an_answer_is_lost_with_or_without_the_request() {
         client.send(9, &fetch("t", 0)).unwrap();
         assert_eq!(client.end(), None);
     }
+}
+
+#[test]
+fn what_is_ignored_is_neither_done_nor_answered() {
+    let broker = broker();
+    let mut client = Client::to(&broker, 1);
+    let produced = broker.on_request(Filter::api(ApiKey::PRODUCE).times(1), Action::Ignore);
+    let fetched = broker.on_request(Filter::api(ApiKey::FETCH).times(1), Action::Ignore);
+    client.send(9, &produce("t", 0, batch(&["ignored"]))).unwrap();
+    client.send(9, &fetch("t", 0)).unwrap();
+    produced.wait_for_hits(1);
+    fetched.wait_for_hits(1);
+    assert!(client.is_silent());
+    assert_eq!(broker.counts().connections_open, 1);
+    // The only answer on the connection is that to what comes after.
+    assert_eq!(only(client.call(9, &produce("t", 0, batch(&["v"])))).base_offset, 0);
+    assert_eq!(values(&broker, "t", 0), ["v"]);
+}
+
+#[test]
+fn an_error_after_the_work_leaves_the_work_done() {
+    let broker = broker();
+    let mut client = Client::to(&broker, 1);
+    let after = Action::FailAfter(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND);
+    let hook = broker.on_request(Filter::api(ApiKey::PRODUCE).partition(1).times(2), after.clone());
+    let done = (ErrorCode::NONE, 0);
+    let failed = (ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND, -1);
+    let request = produce_all("t", &[0, 1, 2], produced(7, 0, 0, &["v"]));
+    assert_eq!(produced_at(&client.call(9, &request)), [done, failed, done]);
+    assert_eq!([0, 1, 2].map(|partition| broker.offsets("t", partition)), [(0, 1); 3]);
+    // What cannot be done has its own error, and a batch that is there is found again.
+    let gap = only(client.call(9, &produce("t", 1, produced(7, 0, 5, &["v"]))));
+    assert_eq!((gap.error_code, hook.hits()), (ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, 2));
+    assert_eq!(produced_at(&client.call(9, &request)), [done; 3]);
+    assert_eq!(values(&broker, "t", 1), ["v"]);
+
+    broker.on_request(Filter::api(ApiKey::PRODUCE).times(1), after);
+    client.send(9, &ProduceRequest { acks: 0, ..produce("t", 2, batch(&["w"])) }).unwrap();
+    assert_eq!(client.end(), None, "an error without an answer ends the connection");
+    assert_eq!(values(&broker, "t", 2), ["v", "w"]);
+
+    let timed_out = Action::FailAfter(ErrorCode::REQUEST_TIMED_OUT);
+    broker.on_request(Filter::api(ApiKey::CREATE_TOPICS).topic("n").times(1), timed_out);
+    let topic =
+        CreatableTopic { name: "n".into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    let create = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    let mut client = Client::to(&broker, 1);
+    assert_eq!(client.call(5, &create).topics[0].error_code, ErrorCode::REQUEST_TIMED_OUT);
+    assert_eq!(client.call(5, &create).topics[0].error_code, ErrorCode::TOPIC_ALREADY_EXISTS);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod admin;
 mod client;
+mod configs;
 mod faults;
 mod proxy;
 mod reading;

@@ -13,6 +13,8 @@
 //!   has no answer is given up when its sequences turn out to be void: that attempt may still be on its way, in the buffers
 //!   of a broker that is frozen, and brokers would not find it to be the same batch.
 //!
+//! Without idempotence there are no sequences, one batch is under way at a time, and what is sent again may be written twice.
+//!
 //! ```text
 //!  fresh ──send──> out ──written──> settled
 //!    ^             │ ^
@@ -40,6 +42,11 @@ const UNDER_WAY_MAX: usize = 5;
 pub(crate) struct Identity {
     pub(crate) id: ProducerId,
     pub(crate) epoch: ProducerEpoch,
+}
+
+impl Identity {
+    /// That of producers that are not idempotent.
+    pub(crate) const NONE: Self = Self { id: ProducerId::NONE, epoch: ProducerEpoch::NONE };
 }
 
 /// Names a batch of a partition.
@@ -147,7 +154,7 @@ impl Sequencer {
             };
         }
         let Some(fresh) = self.fresh.front().copied() else { return Next::Nothing };
-        if self.sequenced.len() >= if self.flows { UNDER_WAY_MAX } else { 1 } {
+        if self.sequenced.len() >= self.under_way_max() {
             return Next::Nothing;
         }
         if self.identity != Some(current) {
@@ -156,18 +163,20 @@ impl Sequencer {
             }
             self.begin(current);
         }
-        let Some(after) = self.next_sequence.checked_add(fresh.records) else {
-            // Sequences go round in Kafka; another epoch is as good, and leaves nothing to think about.
-            self.is_spent = true;
-            return self.spent();
+        let is_idempotent = current != Identity::NONE;
+        // Sequences go round in Kafka; another epoch is as good, and leaves nothing to think about.
+        let after = self.next_sequence.checked_add(fresh.records).filter(|_| !self.is_spent);
+        let base_sequence = match after {
+            _ if !is_idempotent => -1,
+            Some(after) => std::mem::replace(&mut self.next_sequence, after),
+            None => {
+                self.is_spent = true;
+                return self.spent();
+            }
         };
-        if self.is_spent {
-            return self.spent();
-        }
         self.fresh.pop_front();
         self.returned = self.returned.saturating_sub(1);
         let Fresh { batch, records } = fresh;
-        let base_sequence = std::mem::replace(&mut self.next_sequence, after);
         self.sequenced.push_back(Sequenced {
             batch,
             records,
@@ -176,6 +185,27 @@ impl Sequencer {
             may_be_written: false,
         });
         self.send(self.sequenced.len() - 1)
+    }
+
+    /// Whether there is, or may be, something to send now, where `may_come` says that a batch could be added.
+    pub(crate) fn is_ready(&self, may_come: bool) -> bool {
+        let is_out = |sequenced: &Sequenced| sequenced.is_out;
+        if self.sequenced.iter().all(is_out) {
+            (may_come || !self.fresh.is_empty()) && self.sequenced.len() < self.under_way_max()
+        } else {
+            !self.sequenced.iter().any(is_out)
+        }
+    }
+
+    /// Whether a batch that is added now is the next to be sent.
+    pub(crate) fn is_short_of_batches(&self) -> bool {
+        self.fresh.is_empty()
+            && self.is_ready(true)
+            && self.sequenced.iter().all(|sequenced| sequenced.is_out)
+    }
+
+    fn under_way_max(&self) -> usize {
+        if self.flows && self.identity != Some(Identity::NONE) { UNDER_WAY_MAX } else { 1 }
     }
 
     /// An attempt to send a batch has ended.
@@ -227,7 +257,9 @@ impl Sequencer {
         for (place, (batch, records)) in (at..).zip(parts.iter().copied()) {
             let part = Sequenced { batch, records, base_sequence, is_out: false, may_be_written: false };
             self.sequenced.insert(place, part);
-            base_sequence += records;
+            if base_sequence >= 0 {
+                base_sequence += records;
+            }
         }
         true
     }

@@ -168,7 +168,10 @@ impl World {
     }
 
     fn send(&mut self) {
-        match self.sequencer.next(self.identity) {
+        let is_ready = self.sequencer.is_ready(false);
+        let next = self.sequencer.next(self.identity);
+        assert!(is_ready || next == Next::Nothing);
+        match next {
             Next::Send { batch, identity, base_sequence } => {
                 let records = self.records[&batch];
                 self.sent.push_back(Request { batch, identity, base_sequence, records });
