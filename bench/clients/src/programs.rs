@@ -13,7 +13,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use crate::{
-    clients::{Client, Consumer, Producer, Target, krafka, rdkafka},
+    clients::{Client, Consumer, Producer, Target, krafka, ottla, rdkafka},
     failure::{Doing, Result},
     load::{self, Offsets, Readable, Seen, WINDOW},
 };
@@ -104,8 +104,12 @@ async fn dispatch(job: &Job) -> Result<Value> {
             consume(job, krafka::Consuming::new(&job.bootstrap, &job.topic, batches).await?).await
         }
         (Client::Krafka, _) => send(job, krafka::Producing::new(&target).await?).await,
-        #[cfg(feature = "ottla")]
-        (Client::Ottla | Client::OttlaBatch, _) => crate::clients::ottla::dispatch(job, &target).await,
+        #[cfg(feature = "ottla-consumer")]
+        (Client::Ottla | Client::OttlaBatch, Program::Consume) => {
+            let batches = job.client == Client::OttlaBatch;
+            consume(job, ottla::Consuming::new(&job.bootstrap, &job.topic, batches)?).await
+        }
+        (Client::Ottla, Program::Produce | Program::One) => send(job, ottla::Producing::new(&target)?).await,
         (client, program) => Err(format!("{} has no program {}", client.name(), program.name()).into()),
     }
 }

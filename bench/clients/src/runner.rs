@@ -74,7 +74,7 @@ fn run_case(
     interrupted: &AtomicBool,
 ) -> Result<Runs> {
     let mut clients: Vec<Client> =
-        case.clients.iter().copied().filter(|client| wanted(options, *client)).collect();
+        case.clients.iter().copied().filter(|client| wanted(options, case, *client)).collect();
     // So that whoever comes first, and after whom, changes.
     if !clients.is_empty() {
         let turn = pass as usize % clients.len();
@@ -115,8 +115,8 @@ fn run_case(
     Ok(runs)
 }
 
-fn wanted(options: &Options, client: Client) -> bool {
-    let built = cfg!(feature = "ottla") || !client.is_ottla();
+fn wanted(options: &Options, case: &Case, client: Client) -> bool {
+    let built = cfg!(feature = "ottla-consumer") || case.program != Program::Consume || !client.is_ottla();
     built && (options.clients.is_empty() || options.clients.contains(&client))
 }
 

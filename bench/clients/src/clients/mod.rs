@@ -4,7 +4,6 @@
 //! is not named has the client's default.
 
 pub mod krafka;
-#[cfg(feature = "ottla")]
 pub mod ottla;
 pub mod rdkafka;
 

@@ -94,7 +94,6 @@ pub fn run(client: Client, bootstrap: &str, seconds: u64, rate: u64, fates: &Pat
             Client::Krafka => {
                 drive(clients::krafka::Outage::new(bootstrap).await?, seconds, rate, fates).await
             }
-            #[cfg(feature = "ottla")]
             Client::Ottla => drive(clients::ottla::Outage::new(bootstrap)?, seconds, rate, fates).await,
             other => Err(format!("{} is not in the outage program", other.name()).into()),
         }

@@ -105,11 +105,7 @@ impl Way {
 
 /// The clients that the program knows.
 pub fn clients() -> Vec<Client> {
-    let mut clients = vec![Client::RdkafkaFuture, Client::Krafka];
-    if cfg!(feature = "ottla") {
-        clients.insert(0, Client::Ottla);
-    }
-    clients
+    vec![Client::Ottla, Client::RdkafkaFuture, Client::Krafka]
 }
 
 /// When the brokers are gone, in seconds from the beginning.
