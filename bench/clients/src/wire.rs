@@ -14,7 +14,8 @@ use ottla_protocol::{
     messages::{
         create_topics::{CreatableTopic, CreateTopicsRequest},
         delete_topics::DeleteTopicsRequest,
-        metadata::{MetadataRequest, MetadataRequestTopic},
+        list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic},
+        metadata::MetadataRequest,
         produce::{PartitionProduceData, ProduceRequest, TopicProduceData},
     },
 };
@@ -102,7 +103,7 @@ impl Connection {
         Ok(frame.into())
     }
 
-    /// Creates a topic, and waits until all its partitions have a leader.
+    /// Creates a topic, and waits until all its partitions are served.
     pub fn create_topic(&mut self, name: &str) -> Result<()> {
         let config =
             |name: &str, value: &str| ottla_protocol::messages::create_topics::CreatableTopicConfig {
@@ -121,10 +122,10 @@ impl Connection {
         let result = answer.topics.first().ok_or("CreateTopics has no topic in its answer")?;
         refuse(result.error_code, format_args!("create topic {name}"))?;
         let deadline = Instant::now() + ANSWER_TIMEOUT;
-        while !self.has_leaders(name)? {
+        while !self.is_led(name)? {
             if Instant::now() >= deadline {
                 return Err(format!(
-                    "topic {name} has no leaders {} s after it was created",
+                    "topic {name} is not served {} s after it was created",
                     ANSWER_TIMEOUT.as_secs()
                 )
                 .into());
@@ -134,15 +135,16 @@ impl Connection {
         Ok(())
     }
 
-    fn has_leaders(&mut self, name: &str) -> Result<bool> {
-        let topic = MetadataRequestTopic { name: Some(name.into()), ..Default::default() };
-        let answer = self.call(5, &MetadataRequest { topics: Some(vec![topic]), ..Default::default() })?;
-        let led = answer
-            .topics
-            .iter()
-            .flat_map(|topic| &topic.partitions)
-            .filter(|partition| partition.error_code.is_none());
-        Ok(led.count() == PARTITIONS as usize)
+    /// Whether the broker serves all partitions: it may name itself as their leader before it does.
+    fn is_led(&mut self, name: &str) -> Result<bool> {
+        let partition =
+            |partition_index| ListOffsetsPartition { partition_index, timestamp: -1, ..Default::default() };
+        let partitions = (0..PARTITIONS).map(partition).collect();
+        let topic = ListOffsetsTopic { name: name.into(), partitions, ..Default::default() };
+        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+        let answer = self.call(4, &request)?;
+        let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+        Ok(partitions.filter(|partition| partition.error_code.is_none()).count() == PARTITIONS as usize)
     }
 
     /// Deletes a topic.
