@@ -37,6 +37,7 @@ ottla-client-bench outage: what a client does while all brokers are gone
   --rate N              records of 10 KiB offered in a second (default 2000)
   --json PATH           where samples and judgements go (default: .cache/outage.json); runs of the same length and rate
                         that are there already stay, and are drawn too
+  --plot                run nothing, and draw what is in that file
   --svg PATH            where the plot goes (default: .cache/outage.svg)
 ";
 
@@ -151,6 +152,7 @@ fn outage(mut args: impl Iterator<Item = String>, home: &Path) -> Result<Command
             "--seconds" => options.seconds = number(&arg, &value()?, 8, 86_400)?,
             "--rate" => options.rate = number(&arg, &value()?, 12, 100_000)?,
             "--json" => options.json = value()?.into(),
+            "--plot" => options.clients.clear(),
             "--svg" => options.svg = value()?.into(),
             _ => return Err(format!("{arg} is no option of ottla-client-bench outage; --help lists them")),
         }

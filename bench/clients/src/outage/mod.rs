@@ -72,6 +72,9 @@ pub struct Options {
 }
 
 impl Way {
+    /// All of them, in the order of the plot.
+    pub const ALL: [Way; 3] = [Way::Kill, Way::Stop, Way::Swallow];
+
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
@@ -83,7 +86,7 @@ impl Way {
 
     /// The one of this name.
     pub fn parse(name: &str) -> Option<Way> {
-        [Way::Kill, Way::Stop, Way::Swallow].into_iter().find(|way| way.name() == name)
+        Way::ALL.into_iter().find(|way| way.name() == name)
     }
 
     fn begin(self, cluster: &mut Role) -> Result<()> {
@@ -123,6 +126,7 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<bool> {
     let mut runs = runs::earlier(options)?;
     let mut right = true;
     println!("{TABLE_HEAD}");
+    runs.iter().for_each(|run| println!("{}", run.row()));
     for &way in &options.ways {
         for &client in &options.clients {
             eprintln!("{}, brokers go by {}, {} s", client.name(), way.name(), options.seconds);
@@ -134,11 +138,16 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<bool> {
             right &= run.is_right();
             runs.push(run);
             runs::write(options, &runs)?;
-            let plot = svg::plot(&runs, outage(options.seconds), options.seconds);
-            fs::write(&options.svg, plot).doing(format_args!("write {}", options.svg.display()))?;
+            draw(options, &runs)?;
         }
     }
+    draw(options, &runs)?;
     Ok(right)
+}
+
+fn draw(options: &Options, runs: &[Run]) -> Result<()> {
+    let plot = svg::plot(runs, outage(options.seconds), options.seconds);
+    fs::write(&options.svg, plot).doing(format_args!("write {}", options.svg.display()))
 }
 
 fn run_one(options: &Options, client: Client, way: Way, interrupted: &AtomicBool) -> Result<Run> {

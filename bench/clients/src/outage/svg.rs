@@ -30,12 +30,8 @@ text.ottla{fill:#3fb950}text.rdkafka{fill:#ff7b72}text.krafka{fill:#58a6ff}}";
 
 /// Draws all runs; `outage` is when brokers were gone, in seconds.
 pub fn plot(runs: &[Run], outage: (u64, u64), seconds: u64) -> String {
-    let mut ways: Vec<Way> = Vec::new();
-    for run in runs {
-        if !ways.contains(&run.way) {
-            ways.push(run.way);
-        }
-    }
+    let mut ways = Way::ALL.to_vec();
+    ways.retain(|way| runs.iter().any(|run| run.way == *way));
     let end = runs
         .iter()
         .flat_map(|run| run.samples.last())
@@ -154,10 +150,10 @@ fn label(client: Client) -> (&'static str, &'static str) {
     }
 }
 
-/// The next of 1, 2, 4 and 8 times a power of ten, which four lines divide well; 40 at least.
+/// The next number that four lines divide well; 40 at least.
 fn round_up(mib: f64) -> f64 {
     let power = 10_f64.powf(mib.max(40.0).log10().floor());
-    [1.0, 2.0, 4.0, 8.0, 10.0]
+    [1.0, 1.2, 1.6, 2.0, 4.0, 6.0, 8.0, 10.0]
         .into_iter()
         .map(|step| step * power)
         .find(|top| *top >= mib.max(40.0))
@@ -208,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_scale_holds_the_peak() {
-        for (mib, top) in [(3.0, 40.0), (48.0, 80.0), (81.0, 100.0), (150.0, 200.0), (1127.0, 2000.0)] {
+        for (mib, top) in [(3.0, 40.0), (48.0, 60.0), (81.0, 100.0), (150.0, 160.0), (1127.0, 1200.0)] {
             assert_eq!(round_up(mib), top);
         }
     }
