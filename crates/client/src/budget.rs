@@ -30,6 +30,8 @@ struct Parts {
     consumers: usize,
     lanes: Lanes,
     fetched: usize,
+    /// Those who wait for room for a large batch: nothing else is fetched meanwhile.
+    claims: usize,
     /// Those who wait for room, lane by lane, in the order in which they came.
     waiting: BTreeMap<Lane, BTreeMap<Ticket, Waiting>>,
     last_ticket: u64,
@@ -88,8 +90,16 @@ impl Budget {
     /// A budget of so many bytes.
     pub(crate) fn new(total: usize) -> Self {
         let (lanes, waiting) = (Lanes::new(total), BTreeMap::new());
-        let parts =
-            Parts { producers: 0, consumers: 0, lanes, fetched: 0, waiting, last_ticket: 0, rounds: 0 };
+        let parts = Parts {
+            producers: 0,
+            consumers: 0,
+            lanes,
+            fetched: 0,
+            claims: 0,
+            waiting,
+            last_ticket: 0,
+            rounds: 0,
+        };
         Self { total, parts: Mutex::new(parts), room_to_fetch: Notify::new() }
     }
 
@@ -259,27 +269,48 @@ pub(crate) struct Consuming {
 }
 
 impl Consuming {
-    /// Reserves bytes, if they are free.
+    /// Reserves bytes, if they are free, to go on with what has been fetched.
     pub(crate) fn try_reserve(&self, bytes: usize) -> Option<Reservation> {
+        self.take(&mut self.budget.parts.lock(), bytes, bytes)
+    }
+
+    /// Reserves as much as is free of `most` bytes for a fetch, if that is `least` at least, and nobody claims room.
+    pub(crate) fn try_reserve_for_fetch(&self, least: usize, most: usize) -> Option<Reservation> {
+        let mut parts = self.budget.parts.lock();
+        if parts.claims > 0 { None } else { self.take(&mut parts, least, most) }
+    }
+
+    fn take(&self, parts: &mut Parts, least: usize, most: usize) -> Option<Reservation> {
         let budget = &self.budget;
-        let mut parts = budget.parts.lock();
         let part = Parts::part(budget.total, parts.producers);
         let free =
             part.min(budget.total.saturating_sub(parts.lanes.held_by_all())).saturating_sub(parts.fetched);
-        if bytes > free {
+        if least > free {
             return None;
         }
+        let bytes = most.min(free);
         parts.fetched += bytes;
         parts.share(budget.total);
         Some(Reservation { budget: budget.clone(), bytes })
     }
 
-    /// Reserves bytes, as soon as they are free. Not for more than [`most`](Self::most): these never are.
-    pub(crate) async fn reserve(&self, bytes: usize) -> Reservation {
+    /// The same as soon as there is room.
+    pub(crate) async fn reserve_for_fetch(&self, least: usize, most: usize) -> Reservation {
+        self.when_there_is_room(|| self.try_reserve_for_fetch(least, most)).await
+    }
+
+    /// Reserves bytes for a batch that is larger than what others leave, as soon as they are free. Nothing is reserved for
+    /// fetches meanwhile. Not for more than [`most`](Self::most): these never are.
+    pub(crate) async fn claim(&self, bytes: usize) -> Reservation {
+        let _claim = Claim::of(&self.budget);
+        self.when_there_is_room(|| self.try_reserve(bytes)).await
+    }
+
+    async fn when_there_is_room(&self, reserve: impl Fn() -> Option<Reservation>) -> Reservation {
         loop {
             let mut room = std::pin::pin!(self.budget.room_to_fetch.notified());
             room.as_mut().enable();
-            if let Some(reservation) = self.try_reserve(bytes) {
+            if let Some(reservation) = reserve() {
                 return reservation;
             }
             room.await;
@@ -289,6 +320,30 @@ impl Consuming {
     /// The most that all consumers may hold.
     pub(crate) fn most(&self) -> usize {
         Parts::part(self.budget.total, self.budget.parts.lock().producers)
+    }
+
+    /// What each of them may hold, where all hold the same.
+    pub(crate) fn share(&self) -> usize {
+        let parts = self.budget.parts.lock();
+        Parts::part(self.budget.total, parts.producers) / parts.consumers.max(1)
+    }
+}
+
+/// Room that is claimed for a large batch.
+struct Claim<'a> {
+    budget: &'a Budget,
+}
+
+impl<'a> Claim<'a> {
+    fn of(budget: &'a Budget) -> Self {
+        budget.parts.lock().claims += 1;
+        Self { budget }
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.budget.more_room(|parts| parts.claims -= 1).wake();
     }
 }
 
@@ -373,6 +428,35 @@ mod tests {
         assert!(producing.try_take(Lane::NoLeader, 225, 0));
         drop(producing);
         assert_eq!(consuming.most(), 1000);
+    }
+
+    #[test]
+    fn a_large_batch_gets_its_room_before_more_is_fetched() {
+        let budget = Arc::new(Budget::new(100));
+        let (one, other) = (budget.consuming(), budget.consuming());
+        assert_eq!((one.share(), one.most()), (50, 100));
+        let held = one.try_reserve_for_fetch(10, 60).unwrap();
+        let rest = other.try_reserve_for_fetch(10, 60).unwrap();
+        assert_eq!((held.bytes(), rest.bytes()), (60, 40));
+        let mut claim = Box::pin(one.claim(50));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(claim.as_mut().poll(&mut context).is_pending());
+        drop(rest);
+        assert!(other.try_reserve_for_fetch(10, 60).is_none(), "somebody claims room");
+        assert!(claim.as_mut().poll(&mut context).is_pending());
+        drop(held);
+        let Poll::Ready(large) = claim.as_mut().poll(&mut context) else { panic!("there is room") };
+        drop(claim);
+        assert_eq!(
+            (large.bytes(), other.try_reserve_for_fetch(10, 60).map(|rest| rest.bytes())),
+            (50, Some(50))
+        );
+        // Who gives up claiming makes way.
+        let mut claim = Box::pin(one.claim(100));
+        assert!(claim.as_mut().poll(&mut context).is_pending());
+        assert!(other.try_reserve_for_fetch(10, 60).is_none());
+        drop(claim);
+        assert!(other.try_reserve_for_fetch(10, 60).is_some());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::{
     admin::Admin,
     budget::Budget,
     config::{ClientConfig, Config, ConsumerConfig, ProducerConfig},
+    consumer::ConsumerBuilder,
     drivers::Drivers,
     error::{Error, ErrorKind},
     jitter::Jitter,
@@ -107,7 +108,7 @@ impl Kafka {
         Admin::new(self.clone())
     }
 
-    /// Begins a producer.
+    /// A producer to be built, with the settings of producers that this client was made with.
     pub fn producer(&self) -> ProducerBuilder {
         ProducerBuilder::new(self.clone(), self.shared.producer.clone())
     }
@@ -115,6 +116,11 @@ impl Kafka {
     /// What this client and all that was made from it have done, and what they hold at the moment.
     pub fn metrics(&self) -> Metrics {
         self.shared.counters.snapshot()
+    }
+
+    /// A consumer to be built, with the settings of consumers that this client was made with.
+    pub fn consumer(&self) -> ConsumerBuilder {
+        ConsumerBuilder::new(self.clone(), self.shared.consumer.clone())
     }
 
     /// What runs, from the first call of this on.

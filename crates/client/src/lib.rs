@@ -8,19 +8,32 @@
 //! | [`kafka`] | [`Kafka`]: a cluster, from which everything else is made |
 //! | [`admin`] | [`Admin`]: topics, and what else can be looked at and changed |
 //! | [`config`] | what can be set, with defaults |
+//! | [`consumer`] | [`Consumer`]: reading partitions |
 //! | [`producer`] | [`Producer`]: sending records, and [which partition](producer::partitioner) each goes to |
 //! | [`error`] | [`Error`]: what went wrong, and whether a record was written all the same |
+//!
+//! | [`metrics`] | [`Metrics`]: what a client has done, and what it holds |
+//! | [`guide`] | how to produce and consume, what an outage does, and how to come from other libraries |
+//!
+//! Everything that waits is a future that any executor can poll, or [`block_on`]: what the client does goes on on a thread of
+//! its own, or on a tokio runtime ([`KafkaBuilder::on_current_runtime`]).
+//!
+//! # Features
+//!
+//! `gzip`, `snappy`, `lz4` and `zstd`: compression, to write and to read. None is on by default.
 //!
 //! Inside: `net` (connections), `metadata` (what is known of the cluster), `runtime` (where it runs).
 
 #![deny(missing_docs)]
-#![allow(dead_code)]
 
 pub mod admin;
+mod blocking;
 mod budget;
 pub mod config;
+pub mod consumer;
 mod drivers;
 pub mod error;
+pub mod guide;
 mod jitter;
 pub mod kafka;
 mod lanes;
@@ -32,6 +45,8 @@ pub mod producer;
 mod runtime;
 
 pub use admin::Admin;
+pub use blocking::block_on;
+pub use consumer::Consumer;
 pub use kafka::{Kafka, KafkaBuilder};
 pub use metrics::Metrics;
 pub use producer::{Producer, Record};

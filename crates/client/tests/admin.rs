@@ -8,13 +8,10 @@ use ottla_client::{
         ConfigChanges, ConfigDescription, ConfigResource, ConfigSource, NewPartitions, NewTopic, OffsetSpec,
         RecordsToDelete,
     },
+    block_on,
 };
 use ottla_testing::{Action, ApiKey, Cluster, ErrorCode, Filter, KafkaVersion, NewRecord};
 use ottla_testing_internal::TestBroker;
-
-mod support;
-
-use support::block_on;
 
 fn client(cluster: &Cluster) -> KafkaBuilder {
     Kafka::builder(cluster.bootstrap_servers().split(','))

@@ -6,12 +6,8 @@ use std::{
     time::Duration,
 };
 
-use ottla_client::{ErrorKind, Kafka, admin::NewTopic};
+use ottla_client::{ErrorKind, Kafka, admin::NewTopic, block_on};
 use ottla_testing_internal::TestBroker;
-
-mod support;
-
-use support::block_on;
 
 fn client(addresses: &[SocketAddr]) -> Kafka {
     Kafka::builder(addresses.iter().map(SocketAddr::to_string)).build().unwrap()

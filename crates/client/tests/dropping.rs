@@ -13,14 +13,10 @@ use std::{
 };
 
 use ottla_client::{
-    Kafka,
+    Kafka, block_on,
     producer::{Delivery, Producer, Record},
 };
 use ottla_testing::Cluster;
-
-mod support;
-
-use support::block_on;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -2,12 +2,8 @@
 
 use std::{fs, net::TcpListener, thread, time::Duration};
 
-use ottla_client::Kafka;
+use ottla_client::{Kafka, block_on};
 use ottla_testing::{Broker, Proxy};
-
-mod support;
-
-use support::block_on;
 
 /// Clients of each kind.
 const CLIENTS: usize = 100;

@@ -5,12 +5,9 @@ use std::{net::TcpListener, thread, time::Duration};
 use ottla_client::{
     ErrorKind, Kafka, KafkaBuilder,
     admin::{NewTopic, OffsetSpec},
+    block_on,
 };
 use ottla_testing::{Action, ApiKey, Cluster, ErrorCode, Filter, KafkaVersion, NewRecord};
-
-mod support;
-
-use support::block_on;
 
 const NODES: i32 = 3;
 

@@ -8,15 +8,11 @@ use std::{
 };
 
 use ottla_client::{
-    Error, ErrorKind, Kafka, KafkaBuilder, Written,
+    Error, ErrorKind, Kafka, KafkaBuilder, Written, block_on,
     config::Acks,
     producer::{Delivery, Producer, ProducerBuilder, Record, partitioner::Partitioning},
 };
 use ottla_testing::{Action, ApiKey, Cluster, ErrorCode, Filter, KafkaVersion};
-
-mod support;
-
-use support::block_on;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

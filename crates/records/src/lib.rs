@@ -38,4 +38,4 @@ pub use ids::{
 };
 pub use patch::BatchMut;
 pub use produced::{Checked, ProduceLimits, check_produced, invalid_records};
-pub use walk::{Batches, Header, Headers, Record, Records};
+pub use walk::{Batches, Header, Headers, Mark, Record, Records};

@@ -133,6 +133,41 @@ impl<'a> Records<'a> {
     }
 }
 
+/// How far [`Records`] has come: what is kept where the iterator itself, which borrows the batch, cannot be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    index: i32,
+    /// The bytes from the next record to the end.
+    left: usize,
+}
+
+impl Mark {
+    /// How many bytes there are from here to the end of the batch.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.left
+    }
+}
+
+impl<'a> Records<'a> {
+    /// How far it has come.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark { index: self.index, left: self.rest.len() }
+    }
+
+    /// Goes on at a mark, which was taken from an iterator over the same batch. Of another one, what comes out means
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Records::new`].
+    pub fn resume(header: &BatchHeader, payload: &'a [u8], mark: Mark) -> Result<Self, BatchError> {
+        let from = payload.len().saturating_sub(mark.left);
+        Ok(Self { index: mark.index, rest: &payload[from..], ..Self::new(header, payload)? })
+    }
+}
+
 impl<'a> Iterator for Records<'a> {
     type Item = Result<Record<'a>, BatchError>;
 

@@ -67,7 +67,6 @@ impl ConsumerConfig {
     ///
     /// # Errors
     /// `Config`, with all that is wrong.
-    #[cfg_attr(not(test), expect(dead_code, reason = "builders call it"))]
     pub(crate) fn validate(&self, client: &ClientConfig) -> Result<(), Error> {
         Fault::all(self.faults(client))
     }

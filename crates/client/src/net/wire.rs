@@ -1,7 +1,10 @@
 //! Frames on a socket, for the steps before a connection can be used.
 
+use std::error;
+
 use bytes::{Buf, Bytes, BytesMut};
 use ottla_protocol::{Encoder, Request, Str, decode_correlation_id, decode_response, encode_request};
+use thiserror::Error as ThisError;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -25,16 +28,37 @@ pub(crate) fn take_frame(received: &mut BytesMut, max: usize) -> Result<Option<B
     let Some((length, _)) = received.split_first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
     let length = i32::from_be_bytes(*length);
     let bytes = usize::try_from(length).ok().filter(|bytes| *bytes <= max).ok_or_else(|| {
-        let what = format!(
-            "an answer of {length} bytes was announced, where {max} are the most that were asked for"
-        );
-        Error::new(ErrorKind::DataCorruption, what)
+        Error::because(ErrorKind::DataCorruption, "an answer cannot be taken", TooLong { length, max })
     })?;
     if received.len() < LENGTH_BYTES + bytes {
         return Ok(None);
     }
     received.advance(LENGTH_BYTES);
     Ok(Some(received.split_to(bytes).freeze()))
+}
+
+/// An answer is longer than what was asked for can be, or its length is negative.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ThisError)]
+#[error("an answer of {length} bytes was announced, where {max} are the most that were asked for")]
+pub(crate) struct TooLong {
+    /// The length that was announced.
+    pub(crate) length: i32,
+    /// The most, in bytes.
+    pub(crate) max: usize,
+}
+
+impl TooLong {
+    /// That this is what a connection ended with.
+    pub(crate) fn find(error: &Error) -> Option<Self> {
+        let mut cause: Option<&(dyn error::Error + 'static)> = Some(error);
+        while let Some(this) = cause {
+            if let Some(found) = this.downcast_ref::<Self>() {
+                return Some(*found);
+            }
+            cause = this.source();
+        }
+        None
+    }
 }
 
 /// A socket with one request at a time on it.
@@ -113,6 +137,8 @@ pub(crate) fn read_answer<R: Request>(frame: &Bytes, version: i16) -> Result<R::
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use super::*;
 
     #[test]
@@ -133,7 +159,9 @@ mod tests {
             let mut received = BytesMut::from(&length.to_be_bytes()[..]);
             let error = take_frame(&mut received, 2).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::DataCorruption);
-            assert!(error.to_string().contains(&length.to_string()), "{error}");
+            assert_eq!(TooLong::find(&error), Some(TooLong { length, max: 2 }));
+            let cause = error.source().unwrap().to_string();
+            assert!(cause.contains(&length.to_string()), "{cause}");
         }
     }
 }

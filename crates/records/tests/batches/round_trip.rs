@@ -4,7 +4,8 @@ use bytes::Bytes;
 use ottla_records::batch::{APPEND_TIME_FLAG, TRANSACTIONAL_FLAG};
 use ottla_records::{
     BatchBuilder, BatchMut, Batches, BuildError, LeaderEpoch, NewHeader, NewRecord, Offset, ProduceLimits,
-    ProducerEpoch, ProducerId, Record, RecordBatch, Sequence, TimestampMs, TimestampType, check_produced,
+    ProducerEpoch, ProducerId, Record, RecordBatch, Records, Sequence, TimestampMs, TimestampType,
+    check_produced,
 };
 use proptest::prelude::*;
 
@@ -53,6 +54,22 @@ fn a_batch_past_its_length_field_is_refused_before_it_is_built() {
 }
 
 proptest! {
+    #[test]
+    fn a_walk_goes_on_where_it_was_left(records in records(any::<i64>())) {
+        let batch = RecordBatch::parse(build(BatchBuilder::new(), &records)).unwrap();
+        let (mut walk, mut read) = (batch.records().unwrap(), Vec::new());
+        let mut mark = walk.mark();
+        loop {
+            let mut resumed = Records::resume(batch.header(), batch.payload(), mark).unwrap();
+            prop_assert_eq!(walk.next().is_none(), resumed.clone().next().is_none());
+            let Some(record) = resumed.next() else { break };
+            read.push(owned(&record.unwrap()));
+            mark = resumed.mark();
+            prop_assert_eq!(mark, walk.mark());
+        }
+        prop_assert_eq!(read, records);
+    }
+
     #[test]
     fn records_survive(records in records(any::<i64>()), base in 0..i64::MAX - 100) {
         let bytes = build(BatchBuilder::new().base_offset(Offset(base)), &records);

@@ -846,8 +846,4 @@ impl Accumulator {
     pub(crate) fn fates(&self) -> Fates {
         self.fates
     }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.is_some()
-    }
 }

@@ -140,6 +140,7 @@ impl Sequencer {
     }
 
     /// Whether everything is settled.
+    #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
         self.sequenced.is_empty() && self.fresh.is_empty()
     }

@@ -1,0 +1,1 @@
+//! The state of a consumer, with brokers that are made up.
