@@ -104,7 +104,6 @@ async fn dispatch(job: &Job) -> Result<Value> {
             consume(job, krafka::Consuming::new(&job.bootstrap, &job.topic, batches).await?).await
         }
         (Client::Krafka, _) => send(job, krafka::Producing::new(&target).await?).await,
-        #[cfg(feature = "ottla-consumer")]
         (Client::Ottla | Client::OttlaBatch, Program::Consume) => {
             let batches = job.client == Client::OttlaBatch;
             consume(job, ottla::Consuming::new(&job.bootstrap, &job.topic, batches)?).await

@@ -73,8 +73,8 @@ fn run_case(
     pass: u32,
     interrupted: &AtomicBool,
 ) -> Result<Runs> {
-    let mut clients: Vec<Client> =
-        case.clients.iter().copied().filter(|client| wanted(options, case, *client)).collect();
+    let asked = |client: &Client| options.clients.is_empty() || options.clients.contains(client);
+    let mut clients: Vec<Client> = case.clients.iter().copied().filter(asked).collect();
     // So that whoever comes first, and after whom, changes.
     if !clients.is_empty() {
         let turn = pass as usize % clients.len();
@@ -113,11 +113,6 @@ fn run_case(
         host.delete_topic(&shared)?;
     }
     Ok(runs)
-}
-
-fn wanted(options: &Options, case: &Case, client: Client) -> bool {
-    let built = cfg!(feature = "ottla-consumer") || case.program != Program::Consume || !client.is_ottla();
-    built && (options.clients.is_empty() || options.clients.contains(&client))
 }
 
 fn run_client(host: &mut Host, case: &Case, client: Client, topic: &str, records: u64) -> Result<Figures> {

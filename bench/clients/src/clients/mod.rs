@@ -53,11 +53,6 @@ impl Client {
     pub fn parse(name: &str) -> Option<Client> {
         Self::NAMES.iter().find(|(_, known)| *known == name).map(|(client, _)| *client)
     }
-
-    /// Whether it is ottla-client.
-    pub fn is_ottla(self) -> bool {
-        matches!(self, Client::Ottla | Client::OttlaBatch)
-    }
 }
 
 /// Where a producer sends, and how.

@@ -1,22 +1,18 @@
 //! ottla-client.
 
-#[cfg(feature = "ottla-consumer")]
-mod consuming;
-
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_client::{
     Kafka, Written,
+    consumer::{Consumer as OttlaConsumer, StartAt},
     producer::{Delivery, Producer as OttlaProducer, Record},
 };
 
-#[cfg(feature = "ottla-consumer")]
-pub use self::consuming::Consuming;
-use super::{Producer, Target};
+use super::{Consumer, Producer, Target};
 use crate::{
     failure::{Doing, Result},
-    load::BATCH_BYTES,
+    load::{BATCH_BYTES, PARTITIONS, Seen},
     outage::{self, Fate},
 };
 
@@ -60,6 +56,35 @@ impl Producer for Producing {
     async fn send(&self, value: &Bytes) -> Result<(i32, i64)> {
         let metadata = self.producer.send(self.record(value)).await.doing("a record failed")?;
         Ok((metadata.partition, metadata.offset.unwrap_or(-1)))
+    }
+}
+
+/// Its consumer, record by record or by what `recv_batch` gives.
+pub struct Consuming {
+    consumer: OttlaConsumer,
+    batches: bool,
+}
+
+impl Consuming {
+    /// A consumer of all partitions, without a group.
+    pub fn new(bootstrap: &str, topic: &str, batches: bool) -> Result<Consuming> {
+        let kafka = Kafka::builder([bootstrap]).build().doing("build a client")?;
+        let mut consumer = kafka.consumer().build().doing("make a consumer")?;
+        consumer.assign((0..PARTITIONS).map(|partition| (topic, partition, StartAt::Earliest)));
+        Ok(Consuming { consumer, batches })
+    }
+}
+
+impl Consumer for Consuming {
+    async fn next(&mut self, seen: &mut Seen) -> Result<()> {
+        if !self.batches {
+            let record = self.consumer.recv().await.doing("recv")?;
+            return seen.add(record.partition(), record.offset(), record.key(), record.value());
+        }
+        for record in &self.consumer.recv_batch().await.doing("recv_batch")? {
+            seen.add(record.partition(), record.offset(), record.key(), record.value())?;
+        }
+        Ok(())
     }
 }
 
