@@ -82,7 +82,7 @@ pub struct ProxyCounts {
 
 #[derive(Debug)]
 struct Shared {
-    server: SocketAddr,
+    server: Mutex<SocketAddr>,
     swallow: watch::Sender<bool>,
     to_server: Flow,
     to_client: Flow,
@@ -115,7 +115,7 @@ impl Proxy {
         let flow =
             || Flow { mode: Mutex::default(), half_closes: watch::Sender::new(0), bytes: AtomicU64::new(0) };
         let shared = Arc::new(Shared {
-            server,
+            server: Mutex::new(server),
             swallow: watch::Sender::new(false),
             to_server: flow(),
             to_client: flow(),
@@ -134,6 +134,12 @@ impl Proxy {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Passes new connections on to another address, such as that of a server which was started again; those that are
+    /// there stay.
+    pub fn set_server(&self, server: SocketAddr) {
+        *self.shared.server.lock() = server;
     }
 
     /// Resets all connections of this moment, on both sides.
@@ -286,7 +292,8 @@ async fn join(shared: &Shared, client: &mut Side) {
     if *shared.swallow.borrow() {
         return swallow(client).await;
     }
-    let Ok(server) = TcpStream::connect(shared.server).await else { return };
+    let server = *shared.server.lock();
+    let Ok(server) = TcpStream::connect(server).await else { return };
     let mut server = Side::new(server);
     let (from_client, to_client) = client.stream.split();
     let (from_server, to_server) = server.stream.split();
