@@ -138,14 +138,18 @@ impl Load {
             .build()?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        // How many of the living's were delivered is counted by deliveries that are awaited.
-        let leaves = (options.how != How::KillOne).then_some(LEAVES_ONE_OF);
+        let (leaves, missed) = match options.how {
+            // How many of the living's were delivered is counted by deliveries that are awaited, and their rate is fixed.
+            How::KillOne => (None, MissedTickBehavior::Burst),
+            How::Kill | How::Stop | How::Swallow => (Some(LEAVES_ONE_OF), MissedTickBehavior::Skip),
+        };
         for partition in 0..PARTITIONS {
             let (deliveries, delivering) = mpsc::unbounded_channel();
             let offering = Offering {
                 partition,
                 pause: Duration::from_secs(PARTITIONS as u64) / options.offered(),
                 leaves,
+                missed,
                 producer: producer.clone(),
                 said: said.clone(),
                 deliveries,
@@ -181,6 +185,8 @@ struct Offering {
     /// From one record to the next.
     pause: Duration,
     leaves: Option<u64>,
+    /// What becomes of records that were due while one before them waited for room.
+    missed: MissedTickBehavior,
     producer: Producer,
     said: Arc<Said>,
     deliveries: mpsc::UnboundedSender<(Name, Delivery)>,
@@ -189,8 +195,7 @@ struct Offering {
 impl Offering {
     async fn run(self, mut stopped: watch::Receiver<bool>) {
         let mut ticks = interval(self.pause);
-        // Who had to wait for room offers at the same rate from then on.
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        ticks.set_missed_tick_behavior(self.missed);
         let mut number = 0;
         loop {
             let offered = async {

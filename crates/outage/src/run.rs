@@ -65,7 +65,7 @@ pub fn run(options: &Options) -> Result<Verdict> {
         main.block_on(kafka.admin().create_topics([topic]))?.remove(0).1?;
     }
     let leaders = reader::leaders(&brokers.addresses()[0])?;
-    let (seen, said) = watch(options, kafka, &mut brokers, (&client, &main), &leaders)?;
+    let (seen, said) = watch(options, kafka, &mut brokers, (&client, &main))?;
     let judgement = judge(&said.ledger.entries().doing("the file of fates")?, &leaders)?;
     Ok(find(options, &seen, &said, &judgement, &leaders))
 }
@@ -90,7 +90,6 @@ fn watch(
     kafka: Kafka,
     brokers: &mut Brokers,
     (client, main): (&Runtime, &Runtime),
-    leaders: &[Leader],
 ) -> Result<(Seen, Arc<Said>)> {
     let wait = |time| main.block_on(async move { sleep(time).await });
     let meter = Meter::new(kafka.clone(), client.handle().clone());
@@ -113,7 +112,6 @@ fn watch(
     let end = meter.sample();
     let most = watching.stop(end)?;
     let dead = [dead.0, still_dead];
-    debug_assert_eq!(leaders.len(), PARTITIONS as usize);
     Ok((Seen { back, before, dead, meanwhile, meanwhile_took, after, most, end }, said))
 }
 
