@@ -175,11 +175,13 @@ mod tests {
 
     #[test]
     fn what_is_not_so_is_wrong() {
-        let at = |offset| Fate::Delivered(Some(offset));
-        let cases: [(&[(u64, Fate)], &[u64], &str); 12] = [
-            (&[(0, at(0))], &[], "lost"),
-            (&[(0, at(0))], &[0, 0], "twice"),
-            (&[(0, at(1))], &[0], "elsewhere"),
+        const AT_0: Fate = Fate::Delivered(Some(0));
+        const AT_1: Fate = Fate::Delivered(Some(1));
+        type Case = (&'static [(u64, Fate)], &'static [u64], &'static str);
+        let cases: [Case; 12] = [
+            (&[(0, AT_0)], &[], "lost"),
+            (&[(0, AT_0)], &[0, 0], "twice"),
+            (&[(0, AT_1)], &[0], "elsewhere"),
             (&[(0, Fate::Left)], &[], "lost without a word"),
             (&[(0, Fate::Left)], &[0, 0], "left, and twice"),
             (&[(0, Fate::No)], &[0], "there all the same"),

@@ -224,7 +224,7 @@ impl Offering {
             return;
         };
         self.said.accepted.fetch_add(1, Relaxed);
-        if self.leaves.is_some_and(|one_of| name.number % one_of == 0) {
+        if self.leaves.is_some_and(|one_of| name.number.is_multiple_of(one_of)) {
             // Before it is dropped, which may tell of a failure.
             self.said.ledger.note(name, Fate::Left);
             drop(delivery);

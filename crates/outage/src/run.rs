@@ -176,7 +176,8 @@ fn limit_process(verdict: &mut Verdict, options: &Options, seen: &Seen) {
         seen.most.rss_kib <= most_kib,
         reached,
     );
-    let figures: [(&str, fn(&Sample) -> u64); 3] = [
+    type Figure = fn(&Sample) -> u64;
+    let figures: [(&str, Figure); 3] = [
         ("threads", |sample| sample.threads),
         ("descriptors", |sample| sample.fds),
         ("tasks of the client", |sample| sample.tasks),
