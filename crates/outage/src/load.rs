@@ -196,23 +196,19 @@ impl Offering {
     async fn run(self, mut stopped: watch::Receiver<bool>) {
         let mut ticks = interval(self.pause);
         ticks.set_missed_tick_behavior(self.missed);
-        let mut number = 0;
-        loop {
-            let offered = async {
-                ticks.tick().await;
-                self.offer(Name { partition: self.partition, number }).await;
-            };
-            // Who gives up waiting has not sent the record: it is to be in no log.
-            let is_stopped = tokio::select! {
+        for number in 0.. {
+            let name = Name { partition: self.partition, number };
+            tokio::select! {
                 biased;
-                () = offered => false,
-                _ = stopped.wait_for(|stopped| *stopped) => true,
-            };
-            if is_stopped {
-                self.said.ledger.note(Name { partition: self.partition, number }, Fate::Rejected);
-                return;
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+                _ = ticks.tick() => {}
             }
-            number += 1;
+            tokio::select! {
+                biased;
+                () = self.offer(name) => {}
+                // Who gives up waiting has not sent the record: it is to be in no log.
+                _ = stopped.wait_for(|stopped| *stopped) => return self.said.ledger.note(name, Fate::Rejected),
+            }
         }
     }
 
