@@ -18,7 +18,7 @@ use tokio::{
         tcp::{ReadHalf, WriteHalf},
     },
     sync::{mpsc, watch},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 
 use crate::{
@@ -31,7 +31,9 @@ const READ_BYTES: usize = 16 * 1024;
 /// How many reads of a direction may wait for their delay; what comes then waits in the sender's system.
 const WAITING_MAX: usize = 256;
 /// A limited direction writes so often in a second, so that it flows evenly.
-const STEPS_PER_SECOND: u64 = 50;
+const STEPS_PER_SECOND: u32 = 50;
+/// A timer that is late by no more than this is made up for, so that a limit is what flows.
+const LATE_MAX: Duration = Duration::from_millis(5);
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -82,7 +84,7 @@ pub struct ProxyCounts {
 
 #[derive(Debug)]
 struct Shared {
-    server: SocketAddr,
+    server: Mutex<SocketAddr>,
     swallow: watch::Sender<bool>,
     to_server: Flow,
     to_client: Flow,
@@ -115,7 +117,7 @@ impl Proxy {
         let flow =
             || Flow { mode: Mutex::default(), half_closes: watch::Sender::new(0), bytes: AtomicU64::new(0) };
         let shared = Arc::new(Shared {
-            server,
+            server: Mutex::new(server),
             swallow: watch::Sender::new(false),
             to_server: flow(),
             to_client: flow(),
@@ -134,6 +136,12 @@ impl Proxy {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Passes new connections on to another address, such as that of a server which was started again; those that are
+    /// there stay.
+    pub fn set_server(&self, server: SocketAddr) {
+        *self.shared.server.lock() = server;
     }
 
     /// Resets all connections of this moment, on both sides.
@@ -286,7 +294,8 @@ async fn join(shared: &Shared, client: &mut Side) {
     if *shared.swallow.borrow() {
         return swallow(client).await;
     }
-    let Ok(server) = TcpStream::connect(shared.server).await else { return };
+    let server = *shared.server.lock();
+    let Ok(server) = TcpStream::connect(server).await else { return };
     let mut server = Side::new(server);
     let (from_client, to_client) = client.stream.split();
     let (from_server, to_server) = server.stream.split();
@@ -336,10 +345,10 @@ async fn send(
     mut to: WriteHalf<'_>,
 ) -> io::Result<()> {
     let pass = async {
-        let mut offset = 0;
+        let (mut offset, mut paced) = (0, Instant::now());
         while let Some((due, bytes)) = waiting.recv().await {
             sleep_until(due).await;
-            write(flow, &mut to, bytes, &mut offset).await?;
+            write(flow, &mut to, bytes, &mut offset, &mut paced).await?;
         }
         Ok::<_, io::Error>(())
     };
@@ -356,15 +365,22 @@ async fn send(
     Ok(())
 }
 
-/// Writes bytes as the mode of the moment says; `offset` is that of the first in the stream.
-async fn write(flow: &Flow, to: &mut WriteHalf<'_>, mut bytes: Vec<u8>, offset: &mut u64) -> io::Result<()> {
+/// Writes bytes as the mode of the moment says; `offset` is that of the first in the stream, and not before `paced` may a
+/// limited stream go on.
+async fn write(
+    flow: &Flow,
+    to: &mut WriteHalf<'_>,
+    mut bytes: Vec<u8>,
+    offset: &mut u64,
+    paced: &mut Instant,
+) -> io::Result<()> {
     let mut written = 0;
     while written < bytes.len() {
         let mode = *flow.mode.lock();
         let at = mode.corrupt_at.and_then(|at| usize::try_from(at.checked_sub(*offset)?).ok());
         let mut len = (bytes.len() - written).min(mode.write_bytes_max.unwrap_or(usize::MAX));
         if let Some(rate) = mode.bytes_per_second {
-            len = len.min(usize::try_from(rate / STEPS_PER_SECOND).unwrap_or(usize::MAX).max(1));
+            len = len.min(usize::try_from(rate / u64::from(STEPS_PER_SECOND)).unwrap_or(usize::MAX).max(1));
         }
         let piece = &mut bytes[written..written + len];
         if let Some(byte) = at.and_then(|at| piece.get_mut(at)) {
@@ -376,7 +392,12 @@ async fn write(flow: &Flow, to: &mut WriteHalf<'_>, mut bytes: Vec<u8>, offset: 
         written += len;
         *offset += len as u64;
         match mode.bytes_per_second {
-            Some(rate) => sleep(Duration::from_secs_f64(len as f64 / rate as f64)).await,
+            Some(rate) => {
+                let now = Instant::now();
+                let earliest = now.checked_sub(LATE_MAX).unwrap_or(now);
+                *paced = (*paced).max(earliest) + Duration::from_secs_f64(len as f64 / rate as f64);
+                sleep_until(*paced).await;
+            }
             // Lets the other side read, so that small writes come as small reads.
             None if mode.write_bytes_max.is_some() => tokio::task::yield_now().await,
             None => {}

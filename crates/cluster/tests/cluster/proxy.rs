@@ -88,6 +88,19 @@ fn a_proxy_before_nothing_resets() {
 }
 
 #[test]
+fn new_connections_go_where_the_server_is_now() {
+    let proxy = echo();
+    let mut old = Client::connect(proxy.address());
+    old.write(b"a");
+    assert_eq!(old.read(1).unwrap(), b"a");
+    let greets = serve(|mut stream| drop(stream.write_all(b"hello")));
+    proxy.set_server(greets);
+    old.write(b"b");
+    assert_eq!(old.read(1).unwrap(), b"b", "those that are there stay");
+    assert_eq!(Client::connect(proxy.address()).read(5).unwrap(), b"hello");
+}
+
+#[test]
 fn what_is_swallowed_is_gone() {
     let proxy = echo();
     let mut old = Client::connect(proxy.address());
