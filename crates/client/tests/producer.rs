@@ -339,7 +339,7 @@ fn a_producer_that_is_dropped_goes_on_for_a_while() {
 #[test]
 fn when_the_runtime_dies_every_record_has_an_end() {
     let cluster = Cluster::builder().nodes(1).topic("orders", 1).start();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build().unwrap();
     let (producer, sent) = {
         let _inside = runtime.enter();
         let producer = client(&cluster).on_current_runtime().build().unwrap().producer().build().unwrap();

@@ -108,17 +108,15 @@ impl Driver {
         let _end = End(self.shared.clone());
         let Ok(running) = self.kafka.running() else { return };
         let (runtime, mut found) = (running.runtime.clone(), running.metadata.found());
-        loop {
+        // Where nobody can learn of the cluster any more, the client's runtime has ended.
+        while found.has_changed().is_ok() {
             let now = self.shared.now();
             let Some(looks_at) = self.turn(now) else { return };
             let looks_at = self.shared.instant(looks_at.min(self.next_link()));
             tokio::select! {
                 biased;
                 Some(event) = self.events.next() => self.happened(event),
-                changed = found.changed() => match changed {
-                    Ok(()) => self.learn(found.borrow_and_update().clone()),
-                    Err(_) => return,
-                },
+                Ok(()) = found.changed() => self.learn(found.borrow_and_update().clone()),
                 () = self.shared.woken() => {}
                 () = runtime.sleep_until(looks_at) => {}
             }
