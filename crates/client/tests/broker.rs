@@ -2,13 +2,13 @@
 //! be any Kafka.
 
 use std::{
-    env,
+    env, process,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use ottla_client::{
@@ -45,8 +45,7 @@ impl World {
     /// A topic that nobody else has.
     fn topic(&self, partitions: i32) -> Arc<str> {
         static LAST: AtomicU32 = AtomicU32::new(0);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
-        let name = format!("client-{now}-{}", LAST.fetch_add(1, Ordering::Relaxed));
+        let name = format!("client-{}-{}", process::id(), LAST.fetch_add(1, Ordering::Relaxed));
         let topic = NewTopic::new(&name).partitions(partitions).replication_factor(1);
         block_on(self.kafka.admin().create_topics([topic])).unwrap()[0].1.as_ref().unwrap();
         name.into()
@@ -134,7 +133,7 @@ fn less_than_all_acknowledgements_can_be_had_without_idempotence() {
             drop(block_on(producer.enqueue(Record::new(topic.clone()).value(number.to_string()))).unwrap());
         }
         let report = block_on(producer.close(MINUTE));
-        assert_eq!((report.delivered, report.failed, report.unsent), (500, 0, 0), "{acks:?}");
+        assert_eq!((report.failed, report.unsent), (0, 0), "{acks:?}");
         assert_eq!(world.read(&topic, 500).len(), 500);
     }
 }

@@ -132,6 +132,7 @@ fn tell_flushed(flushed: Vec<oneshot::Sender<()>>) {
 }
 
 /// The time of day.
+#[expect(clippy::disallowed_methods, reason = "what is driven by it takes it as an argument")]
 pub(super) fn wall() -> TimestampMs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     TimestampMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
