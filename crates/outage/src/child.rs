@@ -89,7 +89,7 @@ impl Process {
         let mut line = String::new();
         match self.answers.read_line(&mut line).doing(&self.what)? {
             0 => Err(format!("{} has ended: {}", self.what, self.child.wait()?).into()),
-            _ => Ok(line.trim_end().to_owned()),
+            _ => Ok(line.trim().to_owned()),
         }
     }
 }
