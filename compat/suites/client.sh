@@ -2,5 +2,5 @@
 # runs against Apache Kafka: 4.3, or an older one (KAFKA_VERSION=3.9.1 compat/kafka/start.sh). Needs cargo.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$here/../.." || exit 1
-OTTLA_BROKER=$addr cargo test --quiet -p ottla-client --test broker -- --format pretty 2>&1 | sed 's/^test /test client::/'
+OTTLA_BROKER=$addr cargo test --color never -p ottla-client --test broker 2>&1
 exit 0

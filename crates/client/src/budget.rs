@@ -117,6 +117,11 @@ impl Budget {
         Consuming { budget: self.clone() }
     }
 
+    /// The bytes that are held for what is fetched.
+    pub(crate) fn fetched(&self) -> usize {
+        self.parts.lock().fetched
+    }
+
     /// Something was given back.
     fn more_room(&self, change: impl FnOnce(&mut Parts)) -> Ready {
         let mut parts = self.parts.lock();

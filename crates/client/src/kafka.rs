@@ -115,7 +115,7 @@ impl Kafka {
 
     /// What this client and all that was made from it have done, and what they hold at the moment.
     pub fn metrics(&self) -> Metrics {
-        self.shared.counters.snapshot()
+        self.shared.counters.snapshot(self.shared.budget.fetched() as u64)
     }
 
     /// A consumer to be built, with the settings of consumers that this client was made with.

@@ -1,9 +1,15 @@
 //! What a client counts: [`Metrics`] is a snapshot of all its producers and consumers.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    fmt,
+    sync::{
+        Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
+
+use parking_lot::Mutex;
 
 use crate::error::ErrorKind;
 
@@ -16,6 +22,8 @@ const BUCKETS: usize = 32;
 pub struct Metrics {
     /// What its producers have done.
     pub producer: ProducerMetrics,
+    /// What its consumers have done.
+    pub consumer: ConsumerMetrics,
 }
 
 /// What the producers of a client have done since it was made, and what they hold at the moment.
@@ -40,6 +48,26 @@ pub struct ProducerMetrics {
     pub failures: Vec<(ErrorKind, u64)>,
     /// From when a record was accepted until it was delivered, counted by batches: that of the first record of each.
     pub latency: Latency,
+}
+
+/// What the consumers of a client have done since it was made, and what they hold at the moment.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ConsumerMetrics {
+    /// Records that were made ready for their reader. Those of a batch count when the reader comes to it.
+    pub records_read: u64,
+    /// Bytes of answers that had records or could have had some.
+    pub bytes_fetched: u64,
+    /// Bytes that the memory budget has reserved for fetches under way and for records that wait or are kept.
+    pub bytes_held: u64,
+    /// Fetches under way.
+    pub fetches_in_flight: u64,
+    /// Fetches that failed as a whole, and were followed by others.
+    pub retries: u64,
+    /// Errors that readers were told, by their kind; kinds that did not occur are left out.
+    pub failures: Vec<(ErrorKind, u64)>,
+    /// Records between where readers are and the end of their partitions, as it was last told.
+    pub lag: u64,
 }
 
 /// How long something took, as a distribution.
@@ -75,6 +103,38 @@ impl Latency {
     }
 }
 
+/// Something whose lag can be asked for.
+pub(crate) trait Lags: Send + Sync {
+    /// How many records are before its reader.
+    fn lag(&self) -> u64;
+}
+
+/// The consumers that there are.
+#[derive(Default)]
+struct Watched(Mutex<Vec<Weak<dyn Lags>>>);
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched").finish_non_exhaustive()
+    }
+}
+
+/// Numbers by kind of error.
+#[derive(Debug, Default)]
+struct Kinds([AtomicU64; ErrorKind::ALL.len()]);
+
+impl Kinds {
+    fn add(&self, kind: ErrorKind, count: u64) {
+        self.0[kind as usize].fetch_add(count, Relaxed);
+    }
+
+    /// Those that are not 0.
+    fn list(&self) -> Vec<(ErrorKind, u64)> {
+        let all = ErrorKind::ALL.iter().map(|kind| (*kind, self.0[*kind as usize].load(Relaxed)));
+        all.filter(|(_, count)| *count > 0).collect()
+    }
+}
+
 /// Where a client counts.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -84,9 +144,16 @@ pub(crate) struct Counters {
     batches_sent: AtomicU64,
     batches_ended: AtomicU64,
     retries: AtomicU64,
-    failures: [AtomicU64; ErrorKind::ALL.len()],
+    failures: Kinds,
     latency: [AtomicU64; BUCKETS],
     latency_micros: AtomicU64,
+    read: AtomicU64,
+    fetched: AtomicU64,
+    fetches_sent: AtomicU64,
+    fetches_ended: AtomicU64,
+    fetches_failed: AtomicU64,
+    told: Kinds,
+    consumers: Watched,
 }
 
 impl Counters {
@@ -107,7 +174,7 @@ impl Counters {
 
     /// So many records failed.
     pub(crate) fn failed(&self, kind: ErrorKind, records: u64) {
-        self.failures[kind as usize].fetch_add(records, Relaxed);
+        self.failures.add(kind, records);
     }
 
     /// An attempt to send a batch is followed by another.
@@ -125,9 +192,51 @@ impl Counters {
         self.batches_ended.fetch_add(batches, Relaxed);
     }
 
-    pub(crate) fn snapshot(&self) -> Metrics {
-        let failures = ErrorKind::ALL.iter().map(|kind| (*kind, self.failures[*kind as usize].load(Relaxed)));
-        let failures: Vec<_> = failures.filter(|(_, count)| *count > 0).collect();
+    /// A consumer is there, whose lag counts as long as it is.
+    pub(crate) fn watch(&self, consumer: Weak<dyn Lags>) {
+        let mut consumers = self.consumers.0.lock();
+        consumers.retain(|consumer| consumer.strong_count() > 0);
+        consumers.push(consumer);
+    }
+
+    /// A reader has come to so many records.
+    pub(crate) fn read(&self, records: u64) {
+        self.read.fetch_add(records, Relaxed);
+    }
+
+    /// A fetch is on its way.
+    pub(crate) fn fetch_sent(&self) {
+        self.fetches_sent.fetch_add(1, Relaxed);
+    }
+
+    /// A fetch was answered with so many bytes, or failed.
+    pub(crate) fn fetch_ended(&self, bytes: Option<u64>) {
+        self.fetches_ended.fetch_add(1, Relaxed);
+        match bytes {
+            Some(bytes) => self.fetched.fetch_add(bytes, Relaxed),
+            None => self.fetches_failed.fetch_add(1, Relaxed),
+        };
+    }
+
+    /// A reader was told of an error.
+    pub(crate) fn told(&self, kind: ErrorKind) {
+        self.told.add(kind, 1);
+    }
+
+    /// A snapshot, where so many bytes are held for what is fetched.
+    pub(crate) fn snapshot(&self, held: u64) -> Metrics {
+        let consumers: Vec<_> = self.consumers.0.lock().iter().filter_map(Weak::upgrade).collect();
+        let ended = self.fetches_ended.load(Relaxed);
+        let consumer = ConsumerMetrics {
+            records_read: self.read.load(Relaxed),
+            bytes_fetched: self.fetched.load(Relaxed),
+            bytes_held: held,
+            fetches_in_flight: self.fetches_sent.load(Relaxed).saturating_sub(ended),
+            retries: self.fetches_failed.load(Relaxed),
+            failures: self.told.list(),
+            lag: consumers.iter().map(|consumer| consumer.lag()).sum(),
+        };
+        let failures = self.failures.list();
         let (accepted, delivered) = (self.accepted.load(Relaxed), self.delivered.load(Relaxed));
         let failed = failures.iter().map(|(_, count)| count).sum();
         // They change while they are read: what is read later may be ahead.
@@ -146,12 +255,14 @@ impl Counters {
                 sum: Duration::from_micros(self.latency_micros.load(Relaxed)),
             },
         };
-        Metrics { producer }
+        Metrics { producer, consumer }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -164,7 +275,18 @@ mod tests {
         counters.delivered(2, 200, Duration::from_secs(86400));
         counters.failed(ErrorKind::Timeout, 1);
         counters.failed(ErrorKind::Broker, 1);
-        let told = counters.snapshot().producer;
+        counters.read(5);
+        counters.fetch_sent();
+        counters.fetch_sent();
+        counters.fetch_ended(Some(100));
+        counters.fetch_sent();
+        counters.fetch_ended(None);
+        counters.told(ErrorKind::OffsetOutOfRange);
+        let consumer = counters.snapshot(64).consumer;
+        assert_eq!((consumer.records_read, consumer.bytes_fetched, consumer.bytes_held), (5, 100, 64));
+        assert_eq!((consumer.fetches_in_flight, consumer.retries, consumer.lag), (1, 1, 0));
+        assert_eq!(consumer.failures, [(ErrorKind::OffsetOutOfRange, 1)]);
+        let told = counters.snapshot(0).producer;
         assert_eq!((told.records_accepted, told.records_delivered, told.records_failed), (10, 6, 2));
         assert_eq!((told.records_queued, told.bytes_delivered, told.batches_in_flight), (2, 600, 1));
         assert_eq!(told.failures, [(ErrorKind::Timeout, 1), (ErrorKind::Broker, 1)]);
@@ -173,6 +295,26 @@ mod tests {
         assert!(told.latency.mean().unwrap() > Duration::from_secs(43199));
         assert_eq!(Latency::default().quantile(0.5), None);
         assert_eq!(Latency::default().mean(), None);
+    }
+
+    #[test]
+    fn the_lag_is_that_of_consumers_that_are_there() {
+        struct Behind;
+        impl Lags for Behind {
+            fn lag(&self) -> u64 {
+                7
+            }
+        }
+        let (counters, consumers) = (Counters::default(), [Arc::new(Behind), Arc::new(Behind)]);
+        for consumer in &consumers {
+            counters.watch(Arc::downgrade(&(consumer.clone() as Arc<dyn Lags>)));
+        }
+        assert_eq!(counters.snapshot(0).consumer.lag, 14);
+        let [one, _gone] = consumers;
+        drop(_gone);
+        assert_eq!(counters.snapshot(0).consumer.lag, 7);
+        drop(one);
+        assert_eq!(counters.snapshot(0).consumer.lag, 0);
     }
 
     #[test]

@@ -219,6 +219,9 @@ fn reading_begins_where_it_is_told_to_and_says_what_is_out_of_range() {
         assert_eq!(consumer.position(&topic, 0), Some(offset + 1));
     }
     assert_eq!(consumer.watermarks(&topic, 0).unwrap().high, 10);
+    let told = world.kafka.metrics();
+    assert_eq!((told.producer.records_delivered, told.producer.records_queued), (10, 0));
+    assert!(told.consumer.records_read > 0 && told.consumer.bytes_fetched > 0 && told.consumer.lag < 10);
     consumer.seek(&topic, 0, StartAt::Offset(11)).unwrap();
     let error = block_on(consumer.recv()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OffsetOutOfRange);

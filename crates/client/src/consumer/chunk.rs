@@ -20,6 +20,7 @@ use super::{
 use crate::{
     budget::{Consuming, Reservation},
     error::{Error, ErrorKind},
+    metrics::Counters,
 };
 
 /// How much is decompressed at a time.
@@ -51,6 +52,7 @@ pub(super) struct Chunk {
 /// What opens batches.
 pub(super) struct Opener {
     consuming: Arc<Consuming>,
+    counters: Arc<Counters>,
     check_crcs: bool,
     decompressor: Decompressor,
 }
@@ -166,6 +168,7 @@ impl Chunk {
         // All of the one before was seen.
         (self.open, self.position) = (None, self.opened_to);
         self.open = self.next_open(opener, granted)?;
+        opener.counters.read(self.open.as_ref().map_or(0, |open| open.left as u64));
         Ok(self.open.is_some())
     }
 
@@ -337,8 +340,8 @@ enum NotDecompressed {
 }
 
 impl Opener {
-    pub(super) fn new(consuming: Arc<Consuming>, check_crcs: bool) -> Self {
-        Self { consuming, check_crcs, decompressor: Decompressor::new() }
+    pub(super) fn new(consuming: Arc<Consuming>, counters: Arc<Counters>, check_crcs: bool) -> Self {
+        Self { consuming, counters, check_crcs, decompressor: Decompressor::new() }
     }
 
     pub(super) fn consuming(&self) -> &Arc<Consuming> {

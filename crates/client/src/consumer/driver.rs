@@ -19,10 +19,12 @@ use tokio::{
     sync::Notify,
     time::{Instant, sleep, sleep_until},
 };
+use tracing::Instrument;
 
 use super::{
     fetch::{Asked, FIRST_VERSION, isolation_level},
     offsets::{CHECK_FROM, Check, Listing, ONE_OFFSET_FROM, check_request, listing_request},
+    partition::Partition,
     state::{State, Step},
 };
 use crate::{
@@ -30,6 +32,7 @@ use crate::{
     error::{Error, ErrorKind},
     kafka::Kafka,
     metadata::cluster::Cluster,
+    metrics::{Counters, Lags},
     net::{
         connection::Connection,
         pool::{Peer, Purpose},
@@ -62,6 +65,32 @@ impl Shared {
             reader.wake();
         }
         changed
+    }
+}
+
+impl Lags for Shared {
+    fn lag(&self) -> u64 {
+        self.state.lock().partitions.values().map(Partition::lag).sum()
+    }
+}
+
+/// A fetch that is under way, in what is counted.
+struct UnderWay {
+    counters: Arc<Counters>,
+    /// How many bytes it brought; none unless it was answered.
+    brought: Option<u64>,
+}
+
+impl UnderWay {
+    fn begin(counters: &Arc<Counters>) -> Self {
+        counters.fetch_sent();
+        Self { counters: counters.clone(), brought: None }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.counters.fetch_ended(self.brought);
     }
 }
 
@@ -165,9 +194,10 @@ impl Driver {
                 Done::Checked(leader, checks, answer)
             }),
             Step::Fetch(source, least, into) => {
-                Box::pin(
-                    async move { Done::Fetched(source, Box::new(self.fetch(source, least, into).await)) },
-                )
+                let span = tracing::debug_span!("fetch", broker = source);
+                let fetching =
+                    async move { Done::Fetched(source, Box::new(self.fetch(source, least, into).await)) };
+                Box::pin(fetching.instrument(span))
             }
         }
     }
@@ -264,6 +294,7 @@ impl Driver {
         // The connection itself ends when there is no answer within `request_timeout`.
         let deadline = self.answer_by() + self.kafka.config().request_timeout;
         let sent = connection.send(asked.version, &asked.request, &[], Some(answer_max), deadline)?;
+        let mut under_way = UnderWay::begin(self.kafka.counters());
         let may_wait = Duration::from_millis(u64::try_from(asked.request.max_wait_ms).unwrap_or(0));
         let frame = match self.or_refresh(may_wait, sent).await {
             Ok(Ok(frame)) => frame,
@@ -274,6 +305,7 @@ impl Driver {
             }
             Err(_) => return Err(Error::new(ErrorKind::Closed, "the client was closed").into()),
         };
+        under_way.brought = Some(frame.len() as u64);
         room.shrink_to(frame.len());
         let answer = read_answer::<FetchRequest>(&frame, asked.version)?;
         Ok(Some(Fetched { asked, answer, room }))

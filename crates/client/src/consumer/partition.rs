@@ -202,6 +202,13 @@ impl Partition {
         waiting.or_else(fetched)
     }
 
+    /// How many records are between the reader and the end of the partition, as far as that is known.
+    pub(super) fn lag(&self) -> u64 {
+        let end = self.watermarks.map(|watermarks| watermarks.high);
+        let lag = end.zip(self.reader_position()).map_or(0, |(end, position)| end.saturating_sub(position));
+        u64::try_from(lag).unwrap_or(0)
+    }
+
     /// Whom to fetch from: a replica nearby while it counts, else the leader.
     pub(super) fn source(&self) -> Option<i32> {
         self.replica.map(|(replica, _)| replica).or(self.leadership.leader)

@@ -28,6 +28,7 @@ use crate::{
     error::{Error, ErrorKind},
     jitter::Jitter,
     kafka::Kafka,
+    metrics::Lags,
 };
 
 /// How many bytes of records [`Consumer::recv_batch`] decompresses at a time, when it has some.
@@ -76,8 +77,10 @@ impl Consumer {
         static CONSUMERS: AtomicU64 = AtomicU64::new(0);
         let number = CONSUMERS.fetch_add(1, Ordering::Relaxed);
         let consuming = Arc::new(kafka.budget().consuming());
-        let opener = Opener::new(consuming.clone(), config.check_crcs);
+        let opener = Opener::new(consuming.clone(), kafka.counters().clone(), config.check_crcs);
         let shared = Shared::new(State::new(config, kafka.config().clone(), Jitter::new()));
+        let lags: Arc<dyn Lags> = shared.clone();
+        kafka.counters().watch(Arc::downgrade(&lags));
         let driver = Driver { kafka: kafka.clone(), shared: shared.clone(), consuming, number };
         kafka.running()?.drivers.add(driver.run(End(shared.clone())))?;
         Ok(Self {
@@ -267,7 +270,7 @@ impl Consumer {
             if let Some(record) = self.next_record() {
                 return Poll::Ready(Ok(record));
             }
-            ready!(self.poll_open(context))?;
+            ready!(self.poll_opened(context))?;
         }
     }
 
@@ -276,7 +279,7 @@ impl Consumer {
             if let Some(records) = self.take_open() {
                 return Poll::Ready(Ok(records));
             }
-            ready!(self.poll_open(context))?;
+            ready!(self.poll_opened(context))?;
         }
     }
 
@@ -302,6 +305,15 @@ impl Consumer {
             batches.push(open);
         }
         Some(Records::new(topic, partition, batches, next_offset))
+    }
+
+    /// The same as [`poll_open`](Self::poll_open), where what the reader is told of is counted.
+    fn poll_opened(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let opened = ready!(self.poll_open(context));
+        if let Err(error) = &opened {
+            self.kafka.counters().told(error.kind());
+        }
+        Poll::Ready(opened)
     }
 
     /// Opens the next batch with something to see, of whatever partition.

@@ -23,6 +23,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until, timeout},
 };
+use tracing::Instrument;
 
 use super::{
     address::Address,
@@ -129,8 +130,9 @@ impl Connection {
         let (jobs, taken) = mpsc::unbounded_channel();
         let (tell, state) = watch::channel(State::Connecting);
         let client_id = settings.client_id.clone();
+        let span = tracing::debug_span!("connection", broker);
         let driver = Driver { address, broker, settings, jobs: taken, tell };
-        runtime.spawn(driver.run());
+        runtime.spawn(driver.run().instrument(span));
         Self { jobs, state, last_correlation_id: Arc::default(), client_id }
     }
 
@@ -165,12 +167,15 @@ impl Connection {
         answer_max: usize,
         deadline: Instant,
     ) -> Result<R::Response, Failure> {
-        let version = self.versions().await?.from::<R>(least)?;
-        let frame = self
-            .send(version, &request(version), &[], Some(answer_max), deadline)?
-            .await
-            .unwrap_or_else(|_| Err(Failure { sent: Sent::Maybe, error: ended() }))?;
-        read_answer::<R>(&frame, version).map_err(|error| Failure { sent: Sent::Maybe, error })
+        let calling = async {
+            let version = self.versions().await?.from::<R>(least)?;
+            let frame = self
+                .send(version, &request(version), &[], Some(answer_max), deadline)?
+                .await
+                .unwrap_or_else(|_| Err(Failure { sent: Sent::Maybe, error: ended() }))?;
+            read_answer::<R>(&frame, version).map_err(|error| Failure { sent: Sent::Maybe, error })
+        };
+        calling.instrument(tracing::debug_span!("call", api = api_name::<R>())).await
     }
 
     /// Puts a request on its way; the frame of its answer comes back, or nothing where there is no `answer_max`: no answer

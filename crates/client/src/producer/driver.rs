@@ -14,6 +14,7 @@ use ottla_protocol::messages::{
 };
 use ottla_records::{Compressor, ProducerEpoch, ProducerId};
 use tokio::{sync::oneshot, time::Instant};
+use tracing::Instrument;
 
 use super::{
     accumulator::Ended,
@@ -228,7 +229,8 @@ impl Driver {
             };
             Event::Answered { broker, version, batches, answer }
         };
-        self.events.push(Box::pin(answered));
+        let span = tracing::debug_span!("produce", broker, batches = shipments.len());
+        self.events.push(Box::pin(answered.instrument(span)));
         true
     }
 

@@ -28,7 +28,7 @@ impl Reader {
         let consuming = consuming(BUDGET);
         let charge = Arc::new(room(&consuming, 1000));
         let chunk = Chunk::new(key(0), 1, Position::at(from), batches.concat().into(), aborted, charge);
-        Self { chunk, opener: Opener::new(consuming, true) }
+        Self { chunk, opener: Opener::new(consuming, Arc::default(), true) }
     }
 
     /// The offsets that are read until the end, or until what goes wrong.
@@ -105,7 +105,7 @@ fn records_that_are_no_records_are_damage_even_where_no_crc_is_checked() {
     // The offset delta of the first record, which then comes after the second.
     bad[64] = 4;
     let mut reader = Reader::of(&[bad.into()], 0, None);
-    reader.opener = Opener::new(consuming(BUDGET), false);
+    reader.opener = Opener::new(consuming(BUDGET), Arc::default(), false);
     let (offsets, trouble) = reader.read();
     assert_eq!(offsets, [0_i64; 0]);
     let Some(Trouble::Bad(error)) = trouble else { panic!("{trouble:?}") };
