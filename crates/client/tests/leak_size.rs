@@ -59,6 +59,10 @@ fn clients_that_never_reached_a_broker_leave_nothing() {
             drop(producer.try_send(Record::new("orders").value("lost")).unwrap());
         }
     };
+    // What a process opens once for all, it opens with the first.
+    let threads = open().0;
+    (0..4).for_each(make);
+    settle((threads, usize::MAX));
     let before = open();
     let mut after_first = 0;
     for number in 0..clients {
