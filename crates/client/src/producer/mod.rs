@@ -32,7 +32,7 @@
 //!
 //! # What becomes of a record
 //!
-//! It is delivered, or it fails with an [`Error`](crate::Error) whose [`written`](crate::Error::written) says whether it may
+//! It is delivered, or it fails with an [`Error`] whose [`written`](crate::Error::written) says whether it may
 //! be in the log all the same, and the record comes back. Every record has such an end, at the latest
 //! [`delivery_timeout`](ProducerBuilder::delivery_timeout) after it was accepted.
 //!
