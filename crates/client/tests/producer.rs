@@ -446,3 +446,13 @@ fn fates_are_true_whatever_happens() {
     assert_eq!((told.records_queued, told.batches_in_flight), (0, told.batches_in_flight));
     assert_eq!(told.records_accepted, told.records_delivered + told.records_failed);
 }
+
+#[test]
+fn where_nobody_answers_the_error_says_so() {
+    let refused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let kafka = Kafka::builder([refused.to_string()]).build().unwrap();
+    let producer = kafka.producer().max_wait(Duration::from_millis(2500)).build().unwrap();
+    let error = block_on(producer.send(to(0, "lost"))).unwrap_err();
+    assert_eq!((error.kind(), error.error().written()), (ErrorKind::Timeout, Some(Written::No)));
+    assert!(error.to_string().contains("no broker of the cluster answered"), "{error}");
+}

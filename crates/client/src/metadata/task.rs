@@ -161,6 +161,10 @@ impl Task {
     /// Waits until it is time for a round; false where nobody can wish for one any more.
     async fn something_is_wished(&mut self) -> bool {
         loop {
+            // Also while others have waited for long and in vain.
+            while let Ok(wish) = self.wishes.try_recv() {
+                self.take(wish);
+            }
             self.waiting.retain(|wish| !wish.answer.is_closed());
             let due = self.waiting.iter().map(|wish| wish.not_before.min(wish.deadline)).min();
             if due.is_some_and(|due| due <= Instant::now()) {

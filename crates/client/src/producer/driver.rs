@@ -40,6 +40,9 @@ use crate::{
 /// How long nobody has to tell where a broker is before it is asked for again.
 const UNKNOWN_AGAIN: Duration = Duration::from_millis(500);
 
+/// After which time it is known that nobody tells of the cluster, and is asked for again.
+const REFRESH_WITHIN: Duration = Duration::from_secs(2);
+
 /// What drives a producer until its end.
 pub(super) struct Driver {
     shared: Arc<Shared>,
@@ -252,8 +255,8 @@ impl Driver {
             }
             Event::Refreshed(refreshed) => {
                 self.refresh.is_under_way = false;
-                if refreshed.is_err() {
-                    self.shared.change(|state| state.accumulator.want_metadata());
+                if let Err(error) = refreshed {
+                    self.shared.change(|state| state.accumulator.not_learnt(error));
                 }
             }
         }
@@ -341,7 +344,7 @@ impl Driver {
         let (kafka, failures) = (self.kafka.clone(), self.refresh.failures);
         let refreshed = async move {
             let metadata = &kafka.running()?.metadata;
-            metadata.refresh(&topics, kafka.deadline(), failures).await
+            metadata.refresh(&topics, Instant::now() + REFRESH_WITHIN, failures).await
         };
         self.events.push(Box::pin(async move { Event::Refreshed(refreshed.await) }));
     }

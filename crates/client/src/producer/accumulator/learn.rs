@@ -6,6 +6,7 @@ impl Accumulator {
     /// What was learnt of the cluster.
     pub(crate) fn learn(&mut self, cluster: &Arc<Cluster>, wall: TimestampMs, now: Duration) {
         self.state += 1;
+        self.not_learnt = None;
         self.cluster = cluster.clone();
         for topic in 0..self.topics.len() {
             match cluster.topics.get(&self.topics[topic].name) {
@@ -104,8 +105,9 @@ impl Accumulator {
         }
     }
 
-    /// What is known of the cluster is not enough.
-    pub(crate) fn want_metadata(&mut self) {
+    /// Nothing was to be learnt of the cluster, and why.
+    pub(crate) fn not_learnt(&mut self, error: Error) {
+        self.not_learnt = Some(error);
         self.wants_metadata = true;
     }
 

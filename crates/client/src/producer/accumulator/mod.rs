@@ -70,6 +70,8 @@ pub(crate) struct Accumulator {
     jitter: Jitter,
     /// What was learnt last.
     cluster: Arc<Cluster>,
+    /// Why nothing was learnt since.
+    not_learnt: Option<Error>,
     topics: Vec<Topic>,
     by_name: HashMap<Arc<str>, usize>,
     /// Places among the topics that are free.
@@ -210,6 +212,7 @@ impl Accumulator {
             counters,
             jitter,
             cluster: Arc::default(),
+            not_learnt: None,
             topics: Vec::new(),
             by_name: HashMap::new(),
             vacant: Vec::new(),
@@ -301,7 +304,11 @@ impl Accumulator {
         for topic in 0..self.topics.len() {
             while self.topics[topic].pending.front().is_some_and(is_late) {
                 let what = format!("nothing was learnt of the topic within max_wait ({max_wait:?})");
-                self.give_back_first(topic, &Error::new(ErrorKind::UnknownTopic, what));
+                let error = match self.not_learnt.clone() {
+                    Some(why) => Error::because(ErrorKind::Timeout, format!("{what}: {why}"), why),
+                    None => Error::new(ErrorKind::UnknownTopic, what),
+                };
+                self.give_back_first(topic, &error);
             }
         }
         self.forget_unknown();
