@@ -40,9 +40,13 @@ impl Accumulator {
             let next = self.timers.first().map_or(Duration::MAX, |(due, _)| *due);
             is_urgent |= self.slots[slot].is_queued || next < self.looks_at;
         }
+        Ok(self.taken(delivery, is_urgent))
+    }
+
+    fn taken(&mut self, delivery: Delivery, is_urgent: bool) -> Taken {
         self.unsettled += 1;
         self.counters.queued();
-        Ok(Taken { delivery, is_urgent })
+        Taken { delivery, is_urgent }
     }
 
     /// The topic of this name, which is noted where it is new.
@@ -75,6 +79,9 @@ impl Accumulator {
             }
         };
         self.by_name.insert(name.clone(), at);
+        if !self.topics[at].is_known() {
+            self.unknown.insert(at);
+        }
         at
     }
 
@@ -192,8 +199,6 @@ impl Accumulator {
         let pending = Pending { record, outcome, since: now, opening: self.last_opening, bytes };
         self.topics[topic].pending.push_back(pending);
         self.wants_metadata |= !self.topics[topic].is_known();
-        self.unsettled += 1;
-        self.counters.queued();
-        Ok(Taken { delivery, is_urgent: true })
+        Ok(self.taken(delivery, true))
     }
 }

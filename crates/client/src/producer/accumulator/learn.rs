@@ -8,14 +8,14 @@ impl Accumulator {
         self.state += 1;
         self.not_learnt = None;
         self.cluster = cluster.clone();
-        for topic in 0..self.topics.len() {
+        for topic in self.by_name.values().copied().collect::<Vec<_>>() {
             match cluster.topics.get(&self.topics[topic].name) {
                 Some(Ok(told)) => {
                     self.topics[topic].told(told);
                     self.resolve(topic, wall, now);
                 }
                 Some(Err(code)) => self.missing(topic, *code),
-                None => self.wants_metadata |= !self.topics[topic].is_known(),
+                None => self.wants_metadata |= !self.topics[topic].pending.is_empty(),
             }
         }
         self.forget_unknown();
@@ -65,30 +65,29 @@ impl Accumulator {
                 self.touch(slot, now);
                 Ok(delivery)
             });
-            let news = match appended {
-                Ok(delivery) => News::Moved(outcome, vec![delivery.into_moved()]),
-                Err(error) => {
-                    let what = format!("a record for topic {} was not written: {error}", record.topic);
-                    let error = error.of_record(Written::No, what);
-                    self.count_failed(&error, 1);
-                    News::Returned(outcome, error, record)
+            match appended {
+                Ok(delivery) => {
+                    self.turn.news.push(News::Moved(outcome, vec![delivery.into_moved()]));
                 }
-            };
-            self.turn.news.push(news);
+                Err(error) => self.give_back(outcome, record, error),
+            }
         }
     }
 
     /// Topics of which nothing is known and that nobody waits for are forgotten.
     pub(super) fn forget_unknown(&mut self) {
-        let Self { topics, by_name, vacant, .. } = self;
-        by_name.retain(|_, at| {
-            let is_needed = topics[*at].is_known() || !topics[*at].pending.is_empty();
-            if !is_needed {
+        let Self { topics, by_name, unknown, vacant, last_topic, .. } = self;
+        unknown.retain(|at| {
+            let topic = &topics[*at];
+            // One that is known has none: they have gone to their partitions.
+            let is_waited_for = !topic.pending.is_empty();
+            if !topic.is_known() && !is_waited_for {
+                by_name.remove(&topic.name);
                 vacant.push(*at);
+                *last_topic = usize::MAX;
             }
-            is_needed
+            is_waited_for
         });
-        self.last_topic = usize::MAX;
     }
 
     /// Brokers tell nothing of a topic, and why.
@@ -100,9 +99,7 @@ impl Accumulator {
             self.wants_metadata |= waits || has_records;
             return;
         }
-        while !self.topics[topic].pending.is_empty() {
-            self.give_back_first(topic, &error);
-        }
+        self.give_back_all(topic, &error);
     }
 
     /// Nothing was to be learnt of the cluster, and why.

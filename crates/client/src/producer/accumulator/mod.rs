@@ -74,6 +74,8 @@ pub(crate) struct Accumulator {
     not_learnt: Option<Error>,
     topics: Vec<Topic>,
     by_name: HashMap<Arc<str>, usize>,
+    /// Those of which nothing is known yet: records wait for no others.
+    unknown: BTreeSet<usize>,
     /// Places among the topics that are free.
     vacant: Vec<usize>,
     /// The topic of the last record, which is often that of the next.
@@ -215,6 +217,7 @@ impl Accumulator {
             not_learnt: None,
             topics: Vec::new(),
             by_name: HashMap::new(),
+            unknown: BTreeSet::new(),
             vacant: Vec::new(),
             last_topic: usize::MAX,
             slots: Vec::new(),
@@ -243,14 +246,13 @@ impl Accumulator {
             slot.is_queued = true;
             self.queues.entry(leader).or_default().ready.push_back(at);
         }
-        self.set_timer(at, now);
+        self.set_timer(at, is_ready, now);
     }
 
-    /// Notices when a slot has something to do.
-    fn set_timer(&mut self, at: usize, now: Duration) {
+    /// Notices when a slot has something to do, which may be ready to be sent.
+    fn set_timer(&mut self, at: usize, is_ready: bool, now: Duration) {
         let limits = &self.settings.limits;
         let slot = &mut self.slots[at];
-        let is_ready = slot.partition.is_ready(now, self.flushed, limits);
         let waits = (is_ready && slot.not_before > now).then_some(slot.not_before);
         let next = slot.partition.next_deadline(now, limits).into_iter().chain(waits).min();
         if slot.timer != next {
@@ -273,11 +275,10 @@ impl Accumulator {
             self.touch(slot, now);
         }
         self.return_late(now);
-        let reachable = |queue: &Queue| queue.is_reachable();
         for queue in self.queues.values_mut() {
-            let before = reachable(queue);
+            let before = queue.is_reachable();
             queue.listen(now);
-            self.state += u64::from(before != reachable(queue));
+            self.state += u64::from(before != queue.is_reachable());
         }
     }
 
@@ -292,7 +293,7 @@ impl Accumulator {
     fn next_deadline(&self, now: Duration) -> Option<Duration> {
         let timer = self.timers.first().map(|(due, _)| *due);
         let queues = self.queues.values().filter_map(|queue| queue.next_deadline(now));
-        let oldest = self.topics.iter().filter_map(|topic| topic.pending.front());
+        let oldest = self.unknown.iter().filter_map(|topic| self.topics[*topic].pending.front());
         let pending = oldest.map(|pending| pending.since.saturating_add(self.settings.max_wait));
         timer.into_iter().chain(queues).chain(pending).min()
     }
@@ -301,7 +302,7 @@ impl Accumulator {
     fn return_late(&mut self, now: Duration) {
         let max_wait = self.settings.max_wait;
         let is_late = |pending: &Pending| pending.since.saturating_add(max_wait) <= now;
-        for topic in 0..self.topics.len() {
+        for topic in self.unknown_topics() {
             while self.topics[topic].pending.front().is_some_and(is_late) {
                 let what = format!("nothing was learnt of the topic within max_wait ({max_wait:?})");
                 let error = match self.not_learnt.clone() {
@@ -314,14 +315,30 @@ impl Accumulator {
         self.forget_unknown();
     }
 
+    fn unknown_topics(&self) -> Vec<usize> {
+        self.unknown.iter().copied().collect()
+    }
+
+    /// Gives back all records that wait for a topic.
+    fn give_back_all(&mut self, topic: usize, error: &Error) {
+        while !self.topics[topic].pending.is_empty() {
+            self.give_back_first(topic, error);
+        }
+    }
+
     /// Gives back the record that has waited longest for its topic.
     fn give_back_first(&mut self, topic: usize, error: &Error) {
         let Some(Pending { record, outcome, bytes, .. }) = self.topics[topic].pending.pop_front() else {
             return;
         };
         self.turn.ready.push(self.budget.give_back(Lane::NoLeader, bytes));
+        self.give_back(outcome, record, error.clone());
+    }
+
+    /// Gives back a record that no batch has taken.
+    fn give_back(&mut self, outcome: Arc<Outcome>, record: Record, error: Error) {
         let what = format!("a record for topic {} was not written: {error}", record.topic);
-        let error = error.clone().of_record(Written::No, what);
+        let error = error.of_record(Written::No, what);
         self.count_failed(&error, 1);
         self.turn.news.push(News::Returned(outcome, error, record));
     }
@@ -416,7 +433,8 @@ impl Accumulator {
             ToDo::Nothing => {
                 // Until something is answered.
                 slot.is_queued = false;
-                self.set_timer(at, now);
+                let is_ready = slot.partition.is_ready(now, self.flushed, &self.settings.limits);
+                self.set_timer(at, is_ready, now);
                 None
             }
         }
@@ -506,11 +524,7 @@ impl Accumulator {
             settled.into_iter().for_each(|settled| self.settle(at, settled, now));
             self.touch(at, now);
         }
-        for topic in 0..self.topics.len() {
-            while !self.topics[topic].pending.is_empty() {
-                self.give_back_first(topic, error);
-            }
-        }
+        self.unknown_topics().into_iter().for_each(|topic| self.give_back_all(topic, error));
     }
 
     /// Batches that have begun wait for no more records. Returns the number of the last of them.
@@ -531,9 +545,9 @@ impl Accumulator {
                 .filter_map(|slot| slot.partition.oldest())
                 .any(is_older)
                 || self
-                    .topics
+                    .unknown
                     .iter()
-                    .flat_map(|topic| &topic.pending)
+                    .flat_map(|topic| &self.topics[*topic].pending)
                     .any(|pending| is_older(pending.opening)))
     }
 

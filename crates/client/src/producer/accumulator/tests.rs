@@ -281,6 +281,20 @@ fn topics_that_do_not_exist_leave_nothing_behind() {
 }
 
 #[test]
+fn a_topic_that_does_not_exist_is_asked_for_no_more_when_nobody_waits_for_it() {
+    let mut world = World::new(Partitioning::ByHand);
+    world.learn(&[1], 0);
+    drop(world.take(&Record::new("nothing").partition(0).value("x"), 0).unwrap().delivery);
+    assert!(world.accumulator.metadata_wanted().is_some());
+    world.learn(&[1], 1);
+    assert!(world.accumulator.metadata_wanted().is_some(), "somebody waits");
+    world.accumulator.tick(at(10_000));
+    world.tell();
+    world.learn(&[1], 10_001);
+    assert!(world.accumulator.metadata_wanted().is_none());
+}
+
+#[test]
 fn another_identity_waits_for_all_that_is_under_way_and_then_all_goes_on() {
     let mut world = World::new(Partitioning::ByHand);
     world.learn(&[1], 0);
