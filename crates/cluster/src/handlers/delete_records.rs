@@ -9,7 +9,7 @@ use ottla_protocol::{
     },
 };
 
-use super::{Call, Done};
+use super::{Call, Done, partitions};
 use crate::{faults::Asked, settings, state::State};
 
 /// The offset that stands for the high watermark.
@@ -18,14 +18,12 @@ const HIGH_WATERMARK: i64 = -1;
 const NOTHING: i64 = -1;
 
 pub(super) fn asked(request: &DeleteRecordsRequest, _: &State) -> Vec<Asked> {
-    let asked = request.topics.iter().flat_map(|topic| {
-        let asked = |partition: &DeleteRecordsPartition| Asked {
-            topic: topic.name.to_string(),
-            partition: Some(partition.partition_index),
-        };
-        topic.partitions.iter().map(asked)
-    });
-    asked.collect()
+    partitions(
+        request
+            .topics
+            .iter()
+            .map(|topic| (&*topic.name, topic.partitions.iter().map(|partition| partition.partition_index))),
+    )
 }
 
 pub(super) fn handle(

@@ -10,7 +10,7 @@ use ottla_protocol::{
     },
 };
 
-use super::{Call, Done};
+use super::{Call, Done, partitions};
 use crate::{faults::Asked, log::Found, state::State};
 
 const LATEST: i64 = -1;
@@ -27,14 +27,12 @@ const EPOCHS_FROM: i16 = 4;
 const NOTHING: Found = Found { timestamp: -1, offset: -1, leader_epoch: -1 };
 
 pub(super) fn asked(request: &ListOffsetsRequest, _: &State) -> Vec<Asked> {
-    let asked = request.topics.iter().flat_map(|topic| {
-        let asked = |partition: &ListOffsetsPartition| Asked {
-            topic: topic.name.to_string(),
-            partition: Some(partition.partition_index),
-        };
-        topic.partitions.iter().map(asked)
-    });
-    asked.collect()
+    partitions(
+        request
+            .topics
+            .iter()
+            .map(|topic| (&*topic.name, topic.partitions.iter().map(|partition| partition.partition_index))),
+    )
 }
 
 pub(super) fn handle(

@@ -179,6 +179,14 @@ pub(crate) async fn answer(shared: &Shared, node: i32, frame: Bytes) -> Answer {
     }
 }
 
+/// The partitions that a request names, by their topics.
+fn partitions<'a, P: Iterator<Item = i32>>(topics: impl Iterator<Item = (&'a str, P)>) -> Vec<Asked> {
+    let asked = topics.flat_map(|(topic, partitions)| {
+        partitions.map(move |partition| Asked { topic: topic.to_owned(), partition: Some(partition) })
+    });
+    asked.collect()
+}
+
 /// For APIs whose requests name no topics.
 fn nothing<R>(_: &R, _: &State) -> Vec<Asked> {
     Vec::new()

@@ -8,21 +8,19 @@ use ottla_protocol::{
     },
 };
 
-use super::{Call, Done};
+use super::{Call, Done, partitions};
 use crate::{faults::Asked, log::EpochEnd, state::State};
 
 /// What is told where an epoch is not known.
 const NOTHING: EpochEnd = EpochEnd { epoch: -1, end_offset: -1 };
 
 pub(super) fn asked(request: &OffsetForLeaderEpochRequest, _: &State) -> Vec<Asked> {
-    let asked = request.topics.iter().flat_map(|topic| {
-        let asked = |partition: &OffsetForLeaderPartition| Asked {
-            topic: topic.topic.to_string(),
-            partition: Some(partition.partition),
-        };
-        topic.partitions.iter().map(asked)
-    });
-    asked.collect()
+    partitions(
+        request
+            .topics
+            .iter()
+            .map(|topic| (&*topic.topic, topic.partitions.iter().map(|partition| partition.partition))),
+    )
 }
 
 pub(super) fn handle(
