@@ -2,22 +2,22 @@
 //!
 //! A round asks the brokers that are known, one after the other, and then the addresses that the user gave, resolved
 //! anew (KIP-899). Who is silent for a moment is not waited for alone: the next is asked beside. After a round in which
-//! nobody answered comes a backoff.
+//! nobody answered comes a backoff. Through both, new wishes are taken, and each is told in time that its deadline is over.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, task::Poll};
 
-use futures_util::{
-    future::join_all,
-    stream::{FuturesUnordered, StreamExt},
-};
+use futures_util::future::poll_fn;
 use ottla_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot, watch},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 
-use super::{EMPTY_IS_NONE_FROM, cluster::Cluster};
+use super::{
+    cluster::Cluster,
+    round::{Question, Round},
+};
 use crate::{
     config::ClientConfig,
     error::{Error, ErrorKind},
@@ -27,13 +27,6 @@ use crate::{
         pool::{Peer, Pool, Purpose},
     },
 };
-
-/// How long somebody may be silent before the next is asked beside.
-const SILENCE: Duration = Duration::from_millis(500);
-/// How many are asked at a time.
-const ASKED_MAX: usize = 4;
-/// The largest answer.
-const ANSWER_MAX: usize = 16 << 20;
 
 /// Somebody who waits for a snapshot.
 struct Wish {
@@ -74,6 +67,8 @@ impl Metadata {
             waiting: Vec::new(),
             tell,
             failures: 0,
+            rests_until: Instant::now(),
+            error: Error::new(ErrorKind::Retriable, "nobody was asked"),
             said: false,
         };
         runtime.spawn(task.run());
@@ -132,58 +127,51 @@ struct Task {
     tell: watch::Sender<Option<Arc<Cluster>>>,
     /// Rounds in a row in which nobody answered.
     failures: u32,
+    /// No round begins before.
+    rests_until: Instant,
+    /// Why the last round failed.
+    error: Error,
     /// It was logged that nobody answers.
     said: bool,
 }
 
 impl Task {
     async fn run(mut self) {
-        while self.something_is_wished().await {
-            let (began, peers) = (Instant::now(), self.peers());
-            let unused = self.config.metadata_max_age;
-            self.wanted.retain(|_, wished| began.saturating_duration_since(*wished) < unused);
-            let deadline = self.waiting.iter().map(|wish| wish.deadline).min().unwrap_or(began);
-            let mut waiting = std::mem::take(&mut self.waiting);
-            let ended = tokio::select! {
-                ended = self.round(peers, deadline) => Some(ended),
-                // Nobody waits for it any more.
-                _ = join_all(waiting.iter_mut().map(|wish| wish.answer.closed())) => None,
-            };
-            self.waiting = waiting;
-            match ended {
-                Some(Ok(cluster)) => self.found(cluster, began),
-                Some(Err(error)) => self.nobody_answered(&error).await,
-                None => {}
+        let mut round: Option<Round> = None;
+        loop {
+            let due = self.due().filter(|_| round.is_none());
+            let late = self.waiting.iter().map(|wish| wish.deadline).min();
+            tokio::select! {
+                answer = answer(&mut round) => {
+                    if let Some(round) = round.take() {
+                        match answer {
+                            Ok(cluster) => self.found(cluster, round.began),
+                            Err(error) => self.failed(error),
+                        }
+                    }
+                }
+                wish = self.wishes.recv() => match wish {
+                    Some(wish) => self.take(wish),
+                    // Nobody can wish for anything any more.
+                    None => return,
+                },
+                () = at(due) => round = Some(self.begin()),
+                () = at(late) => {
+                    let error = round.as_ref().map_or(&self.error, Round::error).clone();
+                    self.tell_the_late(&error);
+                }
+                () = somebody_goes(&mut self.waiting) => {}
+            }
+            if self.waiting.is_empty() {
+                round = None;
             }
         }
     }
 
-    /// Waits until it is time for a round; false where nobody can wish for one any more.
-    async fn something_is_wished(&mut self) -> bool {
-        loop {
-            // Also while others have waited for long and in vain.
-            while let Ok(wish) = self.wishes.try_recv() {
-                self.take(wish);
-            }
-            self.waiting.retain(|wish| !wish.answer.is_closed());
-            let due = self.waiting.iter().map(|wish| wish.not_before.min(wish.deadline)).min();
-            if due.is_some_and(|due| due <= Instant::now()) {
-                return true;
-            }
-            let sleep = async {
-                match due {
-                    Some(due) => sleep_until(due).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                wish = self.wishes.recv() => match wish {
-                    Some(wish) => self.take(wish),
-                    None => return false,
-                },
-                () = sleep => {}
-            }
-        }
+    /// When the next round is to begin.
+    fn due(&self) -> Option<Instant> {
+        let due = self.waiting.iter().map(|wish| wish.not_before).min();
+        due.map(|due| due.max(self.rests_until))
     }
 
     fn take(&mut self, mut wish: Wish) {
@@ -193,6 +181,28 @@ impl Task {
             wish.not_before += self.jitter.backoff(wish.failures, least, most);
         }
         self.waiting.push(wish);
+    }
+
+    /// Begins a round about the topics that are in use.
+    fn begin(&mut self) -> Round {
+        let began = Instant::now();
+        let unused = self.config.metadata_max_age;
+        self.wanted.retain(|_, wished| began.saturating_duration_since(*wished) < unused);
+        // An empty list stands for none, and no list would for all.
+        let topic =
+            |name: &Arc<str>| MetadataRequestTopic { name: Some((&**name).into()), ..Default::default() };
+        let request = MetadataRequest {
+            topics: Some(self.wanted.keys().map(topic).collect()),
+            allow_auto_topic_creation: self.config.allow_auto_create_topics,
+            ..MetadataRequest::default()
+        };
+        let question = Question {
+            pool: self.pool.clone(),
+            request,
+            timeout: self.config.request_timeout,
+            known: self.tell.borrow().clone(),
+        };
+        Round::begin(question, self.peers(), began)
     }
 
     /// Who is asked: the brokers that are known, in another order each time, but those first to whom there is a connection;
@@ -211,43 +221,6 @@ impl Task {
         brokers.sort_by_key(|broker| !self.pool.is_up(broker, Purpose::Calls));
         brokers.extend(seeds);
         brokers
-    }
-
-    /// Asks these until one has answered.
-    async fn round(&self, peers: Vec<Peer>, deadline: Instant) -> Result<Cluster, Error> {
-        let mut last = Error::new(ErrorKind::Retriable, "nobody has answered");
-        let mut asked = FuturesUnordered::new();
-        let mut peers = peers.into_iter();
-        loop {
-            asked.extend(peers.next().map(|peer| self.ask(peer)));
-            if asked.is_empty() {
-                return Err(last);
-            }
-            tokio::select! {
-                Some(answer) = asked.next() => match answer {
-                    Ok(cluster) => return Ok(cluster),
-                    Err(error) => last = error,
-                },
-                () = sleep(SILENCE), if peers.len() > 0 && asked.len() < ASKED_MAX => {}
-                () = sleep_until(deadline) => return Err(last),
-            }
-        }
-    }
-
-    async fn ask(&self, peer: Peer) -> Result<Cluster, Error> {
-        // An empty list stands for none, and no list would for all.
-        let topic =
-            |name: &Arc<str>| MetadataRequestTopic { name: Some((&**name).into()), ..Default::default() };
-        let request = |_| MetadataRequest {
-            topics: Some(self.wanted.keys().map(topic).collect()),
-            allow_auto_topic_creation: self.config.allow_auto_create_topics,
-            ..MetadataRequest::default()
-        };
-        let deadline = Instant::now() + self.config.request_timeout;
-        let connection = self.pool.connection(&peer, Purpose::Calls, Instant::now())?;
-        let answer = connection.call(EMPTY_IS_NONE_FROM, request, ANSWER_MAX, deadline).await;
-        let answer = answer.map_err(|failure| failure.error)?;
-        Cluster::told(&answer, self.tell.borrow().as_deref())
     }
 
     /// Answers the wishes that the round was for.
@@ -272,25 +245,107 @@ impl Task {
         taken
     }
 
-    /// Tells those whose time is over, and waits before the next round.
-    async fn nobody_answered(&mut self, error: &Error) {
+    /// Nobody has answered in a round.
+    fn failed(&mut self, error: Error) {
         self.failures = self.failures.saturating_add(1);
+        let (least, most) = (self.config.retry_backoff, self.config.retry_backoff_max);
+        self.rests_until = Instant::now() + self.jitter.backoff(self.failures, least, most);
+        self.say_that_nobody_answers(&error);
+        self.error = error;
+    }
+
+    /// Tells those whose time is over why they have no snapshot.
+    fn tell_the_late(&mut self, error: &Error) {
+        let now = Instant::now();
+        for wish in self.take_those(|wish| wish.deadline <= now) {
+            let late = if wish.not_before > now {
+                Error::new(ErrorKind::Timeout, "the time was over before another attempt")
+            } else {
+                self.say_that_nobody_answers(error);
+                let what = "no broker of the cluster answered in time";
+                Error::because(ErrorKind::Timeout, what, error.clone())
+            };
+            let _ = wish.answer.send(Err(late));
+        }
+    }
+
+    fn say_that_nobody_answers(&mut self, error: &Error) {
         if !std::mem::replace(&mut self.said, true) {
             tracing::warn!(%error, "no broker answers");
         }
-        let backoff =
-            self.jitter.backoff(self.failures, self.config.retry_backoff, self.config.retry_backoff_max);
-        let earliest = self.waiting.iter().map(|wish| wish.deadline).min();
-        let until = Instant::now() + backoff;
-        sleep_until(earliest.map_or(until, |deadline| until.min(deadline))).await;
-        let now = Instant::now();
-        for wish in self.take_those(|wish| wish.deadline <= now) {
-            let late = Error::because(
-                ErrorKind::Timeout,
-                "no broker of the cluster answered in time",
-                error.clone(),
-            );
-            let _ = wish.answer.send(Err(late));
-        }
+    }
+}
+
+/// What a round leads to, if there is one.
+async fn answer(round: &mut Option<Round>) -> Result<Cluster, Error> {
+    match round {
+        Some(round) => round.answer().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until then, if there is a then.
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until some of these are not waited for any more, and takes them out.
+async fn somebody_goes(waiting: &mut Vec<Wish>) {
+    poll_fn(|context| {
+        let before = waiting.len();
+        waiting.retain_mut(|wish| wish.answer.poll_closed(context).is_pending());
+        if waiting.len() < before { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, thread, time::Duration};
+
+    use super::*;
+    use crate::{Kafka, block_on};
+
+    /// Wishes for a snapshot that may take this long, and says how long it took and why there is none.
+    fn refused_after(kafka: &Kafka, within: Duration) -> (Duration, Error) {
+        let began = Instant::now();
+        let error = block_on(kafka.refresh(began + within)).unwrap_err();
+        (began.elapsed(), error)
+    }
+
+    /// Those who can wait long do not keep those who cannot.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test on sockets: who came first is to be waited for already"
+    )]
+    fn check_that_each_waits_for_its_own_time(address: std::net::SocketAddr) {
+        let kafka = Kafka::builder([address.to_string()]).build().unwrap();
+        thread::scope(|scope| {
+            let patient = scope.spawn(|| refused_after(&kafka, Duration::from_secs(4)));
+            thread::sleep(Duration::from_millis(300));
+            for within in [300, 0, 600] {
+                let (took, error) = refused_after(&kafka, Duration::from_millis(within));
+                assert_eq!(error.kind(), ErrorKind::Timeout);
+                assert!(took < Duration::from_millis(within + 1500), "{took:?} of {within} ms");
+            }
+            let (took, error) = patient.join().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Timeout);
+            assert!(took >= Duration::from_secs(4), "{took:?}");
+        });
+    }
+
+    #[test]
+    fn each_waits_for_its_own_time_for_somebody_silent() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        check_that_each_waits_for_its_own_time(silent.local_addr().unwrap());
+    }
+
+    #[test]
+    fn each_waits_for_its_own_time_where_nobody_listens() {
+        let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        check_that_each_waits_for_its_own_time(refused);
     }
 }
