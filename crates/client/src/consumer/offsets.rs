@@ -173,12 +173,13 @@ impl State {
     }
 
     /// The position was said to be out of range, and these are the offsets that there are.
-    fn out_of_range(&mut self, key: &Key, start: i64, end: i64) {
+    pub(super) fn out_of_range(&mut self, key: &Key, start: i64, end: i64) {
         let Some(partition) = self.partitions.get_mut(key) else { return };
         let position = partition.position;
         if (start..=end).contains(&position.offset) {
-            // It is not, or no longer.
-            partition.phase = Phase::Fetching;
+            // It is not, or no longer: a log that was cut may have grown anew meanwhile.
+            let is_to_be_checked = position.epoch.is_some();
+            partition.phase = if is_to_be_checked { Phase::Validating } else { Phase::Fetching };
             return;
         }
         let offset = position.offset;

@@ -9,7 +9,7 @@ use crate::{
     config::{ClientConfig, ConsumerConfig, OffsetReset},
     consumer::{
         fetch::Asked,
-        partition::{Item, Phase, StartAt},
+        partition::{Item, Phase, Position, StartAt},
         state::{Plan, State, Step},
     },
     error::{Error, ErrorKind},
@@ -362,5 +362,17 @@ fn a_rule_goes_on_where_the_logs_part_after_a_truncation() {
         } else {
             assert_eq!(world.offset(0), 7);
         }
+    }
+}
+
+#[test]
+fn a_log_that_has_grown_anew_after_it_was_cut_is_checked() {
+    for (epoch, phase) in [(Some(0), Phase::Validating), (None, Phase::Fetching)] {
+        let mut world = World::new(1);
+        let partition = world.state.partitions.get_mut(&key(0)).unwrap();
+        partition.position = Position { offset: 10, epoch };
+        partition.phase = Phase::Ranging { start: Some(0) };
+        world.state.out_of_range(&key(0), 0, 20);
+        assert_eq!(world.state.partitions[&key(0)].phase, phase);
     }
 }
