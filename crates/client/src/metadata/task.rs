@@ -4,7 +4,7 @@
 //! anew (KIP-899). Who is silent for a moment is not waited for alone: the next is asked beside. After a round in which
 //! nobody answered comes a backoff. Through both, new wishes are taken, and each is told in time that its deadline is over.
 
-use std::{collections::HashMap, sync::Arc, task::Poll};
+use std::{collections::HashMap, sync::Arc, task::Poll, time::Duration};
 
 use futures_util::future::poll_fn;
 use ottla_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
@@ -68,7 +68,7 @@ impl Metadata {
             tell,
             failures: 0,
             rests_until: Instant::now(),
-            error: Error::new(ErrorKind::Retriable, "nobody was asked"),
+            error: None,
             said: false,
         };
         runtime.spawn(task.run());
@@ -129,8 +129,8 @@ struct Task {
     failures: u32,
     /// No round begins before.
     rests_until: Instant,
-    /// Why the last round failed.
-    error: Error,
+    /// Why the last round failed, if it did.
+    error: Option<Error>,
     /// It was logged that nobody answers.
     said: bool,
 }
@@ -157,8 +157,8 @@ impl Task {
                 },
                 () = at(due) => round = Some(self.begin()),
                 () = at(late) => {
-                    let error = round.as_ref().map_or(&self.error, Round::error).clone();
-                    self.tell_the_late(&error);
+                    let error = round.as_ref().map(Round::error).or(self.error.as_ref()).cloned();
+                    self.tell_the_late(error.as_ref());
                 }
                 () = somebody_goes(&mut self.waiting) => {}
             }
@@ -177,8 +177,7 @@ impl Task {
     fn take(&mut self, mut wish: Wish) {
         self.wanted.extend(wish.topics.iter().map(|topic| (topic.clone(), wish.not_before)));
         if wish.failures > 0 {
-            let (least, most) = (self.config.retry_backoff, self.config.retry_backoff_max);
-            wish.not_before += self.jitter.backoff(wish.failures, least, most);
+            wish.not_before += self.backoff(wish.failures);
         }
         self.waiting.push(wish);
     }
@@ -196,19 +195,16 @@ impl Task {
             allow_auto_topic_creation: self.config.allow_auto_create_topics,
             ..MetadataRequest::default()
         };
-        let question = Question {
-            pool: self.pool.clone(),
-            request,
-            timeout: self.config.request_timeout,
-            known: self.tell.borrow().clone(),
-        };
-        Round::begin(question, self.peers(), began)
+        let known = self.tell.borrow().clone();
+        let peers = self.peers(known.as_deref());
+        let question =
+            Question { pool: self.pool.clone(), request, timeout: self.config.request_timeout, known };
+        Round::begin(question, peers, began)
     }
 
     /// Who is asked: the brokers that are known, in another order each time, but those first to whom there is a connection;
     /// and then the addresses that the user gave.
-    fn peers(&mut self) -> Vec<Peer> {
-        let known = self.tell.borrow().clone();
+    fn peers(&mut self, known: Option<&Cluster>) -> Vec<Peer> {
         let brokers = known.iter().flat_map(|cluster| cluster.brokers.keys().map(|id| Peer::Broker(*id)));
         let mut brokers: Vec<Peer> = brokers.collect();
         let mut seeds: Vec<Peer> = self.seeds.iter().cloned().map(Peer::Seed).collect();
@@ -226,6 +222,7 @@ impl Task {
     /// Answers the wishes that the round was for.
     fn found(&mut self, cluster: Cluster, began: Instant) {
         self.failures = 0;
+        self.error = None;
         if std::mem::take(&mut self.said) {
             tracing::info!(cluster = cluster.id.as_deref(), "the cluster answers again");
         }
@@ -248,22 +245,27 @@ impl Task {
     /// Nobody has answered in a round.
     fn failed(&mut self, error: Error) {
         self.failures = self.failures.saturating_add(1);
-        let (least, most) = (self.config.retry_backoff, self.config.retry_backoff_max);
-        self.rests_until = Instant::now() + self.jitter.backoff(self.failures, least, most);
+        self.rests_until = Instant::now() + self.backoff(self.failures);
         self.say_that_nobody_answers(&error);
-        self.error = error;
+        self.error = Some(error);
     }
 
-    /// Tells those whose time is over why they have no snapshot.
-    fn tell_the_late(&mut self, error: &Error) {
+    /// How long to wait after so many failures in a row.
+    fn backoff(&mut self, failures: u32) -> Duration {
+        self.jitter.backoff(failures, self.config.retry_backoff, self.config.retry_backoff_max)
+    }
+
+    /// Tells those whose time is over why they have no snapshot: the error of the round that goes on or has failed last.
+    fn tell_the_late(&mut self, error: Option<&Error>) {
         let now = Instant::now();
         for wish in self.take_those(|wish| wish.deadline <= now) {
-            let late = if wish.not_before > now {
-                Error::new(ErrorKind::Timeout, "the time was over before another attempt")
-            } else {
-                self.say_that_nobody_answers(error);
-                let what = "no broker of the cluster answered in time";
-                Error::because(ErrorKind::Timeout, what, error.clone())
+            let late = match error.filter(|_| wish.not_before <= now) {
+                Some(error) => {
+                    self.say_that_nobody_answers(error);
+                    let what = "no broker of the cluster answered in time";
+                    Error::because(ErrorKind::Timeout, what, error.clone())
+                }
+                None => Error::new(ErrorKind::Timeout, "the time was over before an attempt"),
             };
             let _ = wish.answer.send(Err(late));
         }
@@ -304,7 +306,7 @@ async fn somebody_goes(waiting: &mut Vec<Wish>) {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, thread, time::Duration};
+    use std::{net::TcpListener, thread};
 
     use super::*;
     use crate::{Kafka, block_on};
