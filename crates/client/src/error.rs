@@ -2,6 +2,8 @@
 
 use std::{error, fmt, sync::Arc};
 
+use ottla_protocol::ErrorCode;
+
 /// What kind of failure it is.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -137,6 +139,25 @@ impl Error {
     /// Whether the record that it is about is in the log all the same; `None` where it is about no record.
     pub fn written(&self) -> Option<Written> {
         self.inner.written
+    }
+
+    /// What a broker's error code means for `doing`.
+    pub(crate) fn refused(code: ErrorCode, doing: &str, reason: Option<&str>) -> Self {
+        let kind = match code {
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => ErrorKind::UnknownTopic,
+            ErrorCode::OFFSET_OUT_OF_RANGE => ErrorKind::OffsetOutOfRange,
+            ErrorCode::TOPIC_AUTHORIZATION_FAILED
+            | ErrorCode::CLUSTER_AUTHORIZATION_FAILED
+            | ErrorCode::GROUP_AUTHORIZATION_FAILED
+            | ErrorCode::SASL_AUTHENTICATION_FAILED => ErrorKind::Auth,
+            ErrorCode::UNSUPPORTED_VERSION => ErrorKind::UnsupportedVersion,
+            code if code.is_retriable() => ErrorKind::Retriable,
+            _ => ErrorKind::Broker,
+        };
+        match reason.filter(|reason| !reason.is_empty()) {
+            Some(reason) => Self::new(kind, format!("{doing} was refused: {code}: {reason}")),
+            None => Self::new(kind, format!("{doing} was refused: {code}")),
+        }
     }
 }
 

@@ -89,7 +89,7 @@ impl Kafka {
         N: AsRef<str>,
         V: AsRef<str>,
     {
-        Ok(KafkaBuilder { config: Config::from_properties(properties)?, runtime: None })
+        Ok(Config::from_properties(properties)?.into())
     }
 
     /// Waits until a broker answers. Nothing needs this: whatever is asked of the cluster waits by itself. It tells at the
@@ -295,6 +295,12 @@ impl Whom {
 impl fmt::Debug for Kafka {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kafka").field("seeds", &self.shared.config.seeds).finish_non_exhaustive()
+    }
+}
+
+impl From<Config> for KafkaBuilder {
+    fn from(config: Config) -> Self {
+        Self { config, runtime: None }
     }
 }
 

@@ -9,7 +9,6 @@ use ottla_protocol::messages::incremental_alter_configs::{
 use super::{
     Admin,
     configs::ConfigResource,
-    refused,
     share::{Shared, ask_all},
     unanswered,
 };
@@ -173,7 +172,7 @@ impl Shared for AlterConfigs {
             return Ok(());
         }
         let doing = format!("changing the configuration of {}", resource.name());
-        Err(refused(told.error_code, &doing, told.error_message.as_deref()))
+        Err(Error::refused(told.error_code, &doing, told.error_message.as_deref()))
     }
 }
 

@@ -6,7 +6,7 @@ use ottla_protocol::messages::describe_configs::{
 };
 
 use super::{
-    Admin, refused,
+    Admin,
     share::{Shared, ask_all},
     unanswered,
 };
@@ -211,7 +211,7 @@ impl Shared for DescribeConfigs {
         let told = told.ok_or_else(|| unanswered(&resource.name()))?;
         if !told.error_code.is_none() {
             let doing = format!("describing the configuration of {}", resource.name());
-            return Err(refused(told.error_code, &doing, told.error_message.as_deref()));
+            return Err(Error::refused(told.error_code, &doing, told.error_message.as_deref()));
         }
         let mut entries: Vec<_> = told.configs.iter().map(entry).collect();
         entries.sort_by(|one, other| one.name.cmp(&other.name));

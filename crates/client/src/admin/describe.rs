@@ -4,7 +4,7 @@ use ottla_protocol::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponsePartition, MetadataResponseTopic,
 };
 
-use super::{Admin, TopicListing, refused};
+use super::{Admin, TopicListing};
 use crate::{error::Error, kafka::Whom, metadata::EMPTY_IS_NONE_FROM};
 
 /// A cluster.
@@ -103,7 +103,9 @@ impl Admin {
             let told = answer.topics.iter().find(|topic| topic.name.as_deref() == Some(&*name));
             let description = match told {
                 Some(topic) if topic.error_code.is_none() => Ok(description(&name, topic)),
-                Some(topic) => Err(refused(topic.error_code, &format!("describing topic {name}"), None)),
+                Some(topic) => {
+                    Err(Error::refused(topic.error_code, &format!("describing topic {name}"), None))
+                }
                 None => Err(super::unanswered(&format!("topic {name}"))),
             };
             (name, description)

@@ -15,8 +15,6 @@ pub use offsets::{DeletedRecords, ListedOffset, OffsetSpec, RecordsToDelete};
 pub use partitions::NewPartitions;
 pub use topics::{NewTopic, TopicListing};
 
-use ottla_protocol::ErrorCode;
-
 use crate::{
     error::{Error, ErrorKind},
     kafka::Kafka,
@@ -125,23 +123,4 @@ impl Admin {
 /// The broker's answer leaves out something that was asked for.
 fn unanswered(what: &str) -> Error {
     Error::new(ErrorKind::DataCorruption, format!("the broker's answer says nothing of {what}"))
-}
-
-/// What a broker's error code means for `doing`.
-pub(crate) fn refused(code: ErrorCode, doing: &str, reason: Option<&str>) -> Error {
-    let kind = match code {
-        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => ErrorKind::UnknownTopic,
-        ErrorCode::OFFSET_OUT_OF_RANGE => ErrorKind::OffsetOutOfRange,
-        ErrorCode::TOPIC_AUTHORIZATION_FAILED
-        | ErrorCode::CLUSTER_AUTHORIZATION_FAILED
-        | ErrorCode::GROUP_AUTHORIZATION_FAILED
-        | ErrorCode::SASL_AUTHENTICATION_FAILED => ErrorKind::Auth,
-        ErrorCode::UNSUPPORTED_VERSION => ErrorKind::UnsupportedVersion,
-        code if code.is_retriable() => ErrorKind::Retriable,
-        _ => ErrorKind::Broker,
-    };
-    match reason.filter(|reason| !reason.is_empty()) {
-        Some(reason) => Error::new(kind, format!("{doing} was refused: {code}: {reason}")),
-        None => Error::new(kind, format!("{doing} was refused: {code}")),
-    }
 }

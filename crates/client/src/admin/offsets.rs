@@ -13,7 +13,7 @@ use ottla_protocol::{
 };
 
 use super::{
-    Admin, BROKER_TIMEOUT_MS, refused,
+    Admin, BROKER_TIMEOUT_MS,
     share::{self, Partition, Shared, ask_all, by_topic, topics_of},
     unanswered,
 };
@@ -177,7 +177,7 @@ impl Shared for ListOffsets {
                 offset: Some(told.offset).filter(|offset| *offset >= 0),
                 timestamp: Some(told.timestamp).filter(|timestamp| *timestamp >= 0),
             }),
-            code => Err(refused(code, &format!("listing offsets of {}", share::name(key)), None)),
+            code => Err(Error::refused(code, &format!("listing offsets of {}", share::name(key)), None)),
         }
     }
 }
@@ -220,7 +220,7 @@ impl Shared for DeleteRecords {
         let told = told.ok_or_else(|| unanswered(&share::name(key)))?;
         match told.error_code {
             ErrorCode::NONE => Ok(DeletedRecords { low_watermark: told.low_watermark }),
-            code => Err(refused(code, &format!("deleting records of {}", share::name(key)), None)),
+            code => Err(Error::refused(code, &format!("deleting records of {}", share::name(key)), None)),
         }
     }
 }

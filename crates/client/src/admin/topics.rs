@@ -8,7 +8,7 @@ use ottla_protocol::{
     },
 };
 
-use super::{Admin, BROKER_TIMEOUT_MS, refused, unanswered};
+use super::{Admin, BROKER_TIMEOUT_MS, unanswered};
 use crate::{
     error::{Error, ErrorKind},
     kafka::Whom,
@@ -171,7 +171,7 @@ pub(super) fn by_controller(codes: impl IntoIterator<Item = ErrorCode>) -> Resul
 pub(super) fn outcome(name: &str, doing: &str, told: Option<(ErrorCode, Option<&str>)>) -> Result<(), Error> {
     match told {
         Some((ErrorCode::NONE, _)) => Ok(()),
-        Some((code, reason)) => Err(refused(code, &format!("{doing} topic {name}"), reason)),
+        Some((code, reason)) => Err(Error::refused(code, &format!("{doing} topic {name}"), reason)),
         None => Err(unanswered(&format!("topic {name}"))),
     }
 }

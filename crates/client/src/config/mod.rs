@@ -72,7 +72,20 @@ impl Config {
         N: AsRef<str>,
         V: AsRef<str>,
     {
-        let mut reader = properties::Reader::default();
+        Self::default().with_properties(properties)
+    }
+
+    /// Reads properties over what is set already: what they name is set anew, the rest stays. So a library that comes with
+    /// settings of its own lets its users change them.
+    ///
+    /// # Errors
+    /// Those of [`from_properties`](Self::from_properties).
+    pub fn with_properties<N, V>(self, properties: impl IntoIterator<Item = (N, V)>) -> Result<Self, Error>
+    where
+        N: AsRef<str>,
+        V: AsRef<str>,
+    {
+        let mut reader = properties::Reader::over(self);
         for (property, value) in properties {
             reader.read(property.as_ref(), value.as_ref());
         }

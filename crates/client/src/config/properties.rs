@@ -22,6 +22,11 @@ pub(super) struct Reader {
 }
 
 impl Reader {
+    /// One for properties that change these settings.
+    pub(super) fn over(config: Config) -> Self {
+        Self { config, ..Self::default() }
+    }
+
     /// Reads a property.
     pub(super) fn read(&mut self, property: &str, value: &str) {
         let (property, value) = (property.trim(), value.trim());
@@ -153,6 +158,16 @@ mod tests {
         let error = Config::from_properties(properties.iter().copied()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn properties_are_read_over_what_is_set() {
+        let before = read(&[("linger.ms", "20"), ("buffer.memory", "16777216"), ("acks", "all")]);
+        let after = before.with_properties([("linger.ms", "7"), ("client.id", "orders")]).unwrap();
+        assert_eq!(after.producer.linger, Duration::from_millis(7));
+        assert_eq!(after.client.memory_budget, 16 << 20);
+        assert_eq!(after.client.client_id, "orders");
+        assert!(after.with_properties([("lingr.ms", "7")]).is_err());
     }
 
     #[test]

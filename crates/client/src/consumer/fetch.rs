@@ -22,7 +22,6 @@ use super::{
     state::State,
 };
 use crate::{
-    admin::refused,
     budget::Reservation,
     config::IsolationLevel,
     error::{Error, ErrorKind},
@@ -190,12 +189,17 @@ impl State {
             let session = &mut self.brokers.entry(source).or_default().session;
             if let Err(code) = session.answered(answer.session_id, answer.error_code) {
                 if !is_of_session(code) {
-                    self.fetch_failed(source, &refused(code, "fetching", None), None, now);
+                    self.fetch_failed(source, &Error::refused(code, "fetching", None), None, now);
                 }
                 return;
             }
         } else if !answer.error_code.is_none() {
-            return self.fetch_failed(source, &refused(answer.error_code, "fetching", None), None, now);
+            return self.fetch_failed(
+                source,
+                &Error::refused(answer.error_code, "fetching", None),
+                None,
+                now,
+            );
         }
         self.fetch_succeeded(source);
         let topics = topics_of(&asked.wanted);
@@ -369,7 +373,7 @@ impl State {
             }
             code if code.is_retriable() => {}
             code => {
-                let error = refused(code, &format!("fetching {key} from offset {offset}"), None);
+                let error = Error::refused(code, &format!("fetching {key} from offset {offset}"), None);
                 self.tell(key, error);
             }
         }

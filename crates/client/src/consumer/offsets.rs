@@ -23,7 +23,6 @@ use super::{
     state::State,
 };
 use crate::{
-    admin::refused,
     config::OffsetReset,
     error::{Error, ErrorKind},
 };
@@ -279,7 +278,11 @@ fn checked<'a>(answer: &'a OffsetForLeaderEpochResponse, key: &Key) -> Result<&'
 }
 
 fn refused_or<'a, T>(told: &'a T, code: ErrorCode, key: &Key) -> Result<&'a T, Error> {
-    if code.is_none() { Ok(told) } else { Err(refused(code, &format!("looking up offsets of {key}"), None)) }
+    if code.is_none() {
+        Ok(told)
+    } else {
+        Err(Error::refused(code, &format!("looking up offsets of {key}"), None))
+    }
 }
 
 fn unanswered(key: &Key) -> Error {

@@ -10,7 +10,6 @@ use ottla_protocol::{
 };
 
 use crate::{
-    admin::refused,
     error::{Error, ErrorKind},
     net::address::Address,
 };
@@ -82,7 +81,7 @@ impl Cluster {
         let unknown = |why: String| Error::new(ErrorKind::UnknownTopic, why);
         let known = match self.topics.get(topic) {
             Some(Ok(known)) => known,
-            Some(Err(code)) => return Err(refused(*code, &format!("describing topic {topic}"), None)),
+            Some(Err(code)) => return Err(Error::refused(*code, &format!("describing topic {topic}"), None)),
             None => return Err(unknown(format!("the cluster does not tell of topic {topic}"))),
         };
         let count = known.partitions.len();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use ottla_records::{BatchError, RecordBatch};
+use ottla_records::{BatchError, RecordBatch, walk};
 use parking_lot::Mutex;
 
 use super::record::{Record, RecordMetadata};
@@ -63,10 +63,20 @@ impl Outcome {
 
     /// The batch failed. `batch` is what it was before it was compressed: its records are handed back from it.
     pub(crate) fn failed(&self, error: Error, batch: Bytes) {
-        let left = self.settle(State::Failed(error.clone(), batch.clone()));
-        for index in left {
-            (self.on_failure)(self.record(&batch, index), error.clone());
+        let mut left = self.settle(State::Failed(error.clone(), batch.clone()));
+        if left.is_empty() {
+            return;
         }
+        left.sort_unstable();
+        let mut left = left.into_iter().peekable();
+        self.each_record(&batch, |index, record| {
+            if left.next_if_eq(&index).is_some() {
+                (self.on_failure)(
+                    Record::of_batch(&self.topic, self.partition, &batch, record),
+                    error.clone(),
+                );
+            }
+        });
     }
 
     /// A record failed that no batch has taken.
@@ -99,15 +109,26 @@ impl Outcome {
     }
 
     fn record(&self, batch: &Bytes, index: u32) -> Record {
-        let found = || -> Result<Option<Record>, BatchError> {
-            let parsed = RecordBatch::parse(batch.clone())?;
-            let record = parsed.records()?.nth(index as usize).transpose()?;
-            Ok(record.map(|record| Record::of_batch(&self.topic, self.partition, batch, &record)))
+        let mut found = None;
+        self.each_record(batch, |number, record| {
+            if number == index {
+                found = Some(Record::of_batch(&self.topic, self.partition, batch, record));
+            }
+        });
+        // There are as many deliveries as records.
+        found.unwrap_or_else(|| unreachable!("record {index} is not in its batch"))
+    }
+
+    /// Looks at each record of a batch that the producer has built itself.
+    fn each_record(&self, batch: &Bytes, mut look: impl FnMut(u32, &walk::Record<'_>)) {
+        let mut all = || -> Result<(), BatchError> {
+            for (index, record) in (0..).zip(RecordBatch::parse(batch.clone())?.records()?) {
+                look(index, &record?);
+            }
+            Ok(())
         };
-        match found() {
-            Ok(Some(record)) => record,
-            // The producer has built the batch itself, of as many records as there are deliveries.
-            _ => unreachable!("record {index} is not in its batch"),
+        if let Err(error) = all() {
+            unreachable!("a batch of {} that was built here cannot be read: {error}", self.topic);
         }
     }
 }

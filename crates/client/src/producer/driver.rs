@@ -23,7 +23,6 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    admin::refused,
     config::{Acks, ProducerConfig},
     error::{Error, ErrorKind},
     kafka::{ANSWER_MAX, Kafka, Whom},
@@ -377,7 +376,7 @@ async fn new_identity(kafka: &Kafka) -> Result<Identity, Error> {
     let judge = |answer: &InitProducerIdResponse| match answer.error_code {
         code if code.is_none() => Ok(()),
         code => {
-            let error = refused(code, "getting a producer id", None);
+            let error = Error::refused(code, "getting a producer id", None);
             if error.kind() != ErrorKind::Auth {
                 return Err(error);
             }

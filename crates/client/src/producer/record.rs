@@ -28,8 +28,8 @@ pub struct Record {
 /// A header of a record.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Header {
-    /// Its name.
-    pub name: String,
+    /// Its name. An `Arc<str>` that is kept makes this a cheap clone.
+    pub name: Arc<str>,
     /// Its value, if it has one.
     pub value: Option<Bytes>,
 }
@@ -69,7 +69,7 @@ impl Record {
 
     /// With one more header.
     #[must_use]
-    pub fn header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
+    pub fn header(mut self, name: impl Into<Arc<str>>, value: impl Into<Bytes>) -> Self {
         self.headers.push(Header { name: name.into(), value: Some(value.into()) });
         self
     }
@@ -103,7 +103,7 @@ impl Record {
         let shared = |bytes: &[u8]| batch.slice_ref(bytes);
         let header = |header: walk::Header<'_>| Header {
             // It was a text when the record was given to the producer.
-            name: String::from_utf8_lossy(header.key).into_owned(),
+            name: String::from_utf8_lossy(header.key).into(),
             value: header.value.map(shared),
         };
         Self {

@@ -16,7 +16,6 @@ use super::{
     sequencer::{Attempt, BatchNumber},
 };
 use crate::{
-    admin::refused,
     config::Acks,
     error::{Error, ErrorKind, Written},
     net::{
@@ -147,7 +146,7 @@ fn end(batch: &Batch, told: &PartitionProduceResponse) -> Ended {
     let doing = || format!("producing to partition {} of topic {}", batch.partition, batch.topic);
     let reason = told.record_errors.first().and_then(|first| first.batch_index_error_message.as_deref());
     let error = |kind| {
-        let refused = refused(code, &doing(), told.error_message.as_deref().or(reason));
+        let refused = Error::refused(code, &doing(), told.error_message.as_deref().or(reason));
         Error::new(kind, refused.to_string())
     };
     match code {

@@ -92,7 +92,7 @@ impl Accumulator {
 
     /// Brokers tell nothing of a topic, and why.
     fn missing(&mut self, topic: usize, code: ErrorCode) {
-        let error = refused(code, &format!("describing topic {}", self.topics[topic].name), None);
+        let error = Error::refused(code, &format!("describing topic {}", self.topics[topic].name), None);
         if code.is_retriable() {
             let waits = !self.topics[topic].pending.is_empty();
             let has_records = self.slots.iter().any(|slot| slot.topic == topic && slot.bytes > 0);

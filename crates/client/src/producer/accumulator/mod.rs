@@ -39,7 +39,6 @@ use super::{
     sequencer::{Attempt, BatchNumber, Identity},
 };
 use crate::{
-    admin::refused,
     budget::{Place, Producing, Ready},
     error::{Error, ErrorKind, Written},
     jitter::Jitter,
