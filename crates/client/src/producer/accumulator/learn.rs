@@ -97,6 +97,7 @@ impl Accumulator {
             let waits = !self.topics[topic].pending.is_empty();
             let has_records = self.slots.iter().any(|slot| slot.topic == topic && slot.bytes > 0);
             self.wants_metadata |= waits || has_records;
+            self.topics[topic].missing = Some(error);
             return;
         }
         self.give_back_all(topic, &error);

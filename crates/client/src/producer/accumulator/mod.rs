@@ -303,15 +303,22 @@ impl Accumulator {
         let is_late = |pending: &Pending| pending.since.saturating_add(max_wait) <= now;
         for topic in self.unknown_topics() {
             while self.topics[topic].pending.front().is_some_and(is_late) {
-                let what = format!("nothing was learnt of the topic within max_wait ({max_wait:?})");
-                let error = match self.not_learnt.clone() {
-                    Some(why) => Error::because(ErrorKind::Timeout, format!("{what}: {why}"), why),
-                    None => Error::new(ErrorKind::UnknownTopic, what),
-                };
+                let error = self.why_not_known(topic);
                 self.give_back_first(topic, &error);
             }
         }
         self.forget_unknown();
+    }
+
+    /// Why nothing is known of a topic: nobody answers, or brokers say that it is not there, or they have not said yet.
+    fn why_not_known(&self, topic: usize) -> Error {
+        let what = format!("nothing was learnt of the topic within max_wait ({:?})", self.settings.max_wait);
+        let because = |kind, why: &Error| Error::because(kind, format!("{what}: {why}"), why.clone());
+        match (&self.not_learnt, &self.topics[topic].missing) {
+            (Some(why), _) => because(ErrorKind::Timeout, why),
+            (None, Some(why)) => because(why.kind(), why),
+            (None, None) => Error::new(ErrorKind::Timeout, what),
+        }
     }
 
     fn unknown_topics(&self) -> Vec<usize> {

@@ -256,7 +256,7 @@ fn records_for_a_topic_that_is_not_known_wait_in_order_and_not_for_ever() {
     world.accumulator.tick(at(10_000));
     world.tell();
     let error = first.try_get().unwrap().unwrap_err();
-    assert_eq!((error.kind(), error.error().written()), (ErrorKind::UnknownTopic, Some(Written::No)));
+    assert_eq!((error.kind(), error.error().written()), (ErrorKind::Timeout, Some(Written::No)));
     assert_eq!(error.record().timestamp, Some(WALL.0));
     world.learn(&[1], 10_001);
     let number = world.accumulator.flush(at(10_001));

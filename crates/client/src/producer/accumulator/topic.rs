@@ -26,6 +26,8 @@ pub(super) struct Topic {
     reachable: (u64, Vec<i32>),
     /// Records that came before the topic was known.
     pub(super) pending: VecDeque<Pending>,
+    /// Why brokers have told nothing else of it, if they have not.
+    pub(super) missing: Option<Error>,
     /// Records have come since this was last asked.
     pub(super) is_in_use: bool,
 }
@@ -50,6 +52,7 @@ impl Topic {
             partitioner,
             reachable: (0, Vec::new()),
             pending: VecDeque::new(),
+            missing: None,
             is_in_use: true,
         }
     }
@@ -69,6 +72,7 @@ impl Topic {
         self.slots.resize(count.max(self.slots.len()), None);
         self.id = told.id;
         self.reachable.0 = 0;
+        self.missing = None;
     }
 
     /// The leader of a partition, if it has one.
