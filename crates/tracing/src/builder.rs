@@ -34,6 +34,13 @@ const DEFAULTS: [(&str, &str); 7] = [
 /// The least and the most bytes of an event.
 const EVENT_BYTES: (usize, usize) = (1 << 10, 900 << 10);
 
+impl Sink {
+    /// Begins with addresses of brokers, `host:port`, and the topic. See [`Builder`].
+    pub fn builder<A: Into<String>>(seeds: impl IntoIterator<Item = A>, topic: impl Into<String>) -> Builder {
+        Builder::new(seeds.into_iter().map(Into::into).collect(), topic.into())
+    }
+}
+
 /// Settings of a [`Sink`], with defaults for all but addresses and topic.
 #[must_use = "it does nothing until it is built"]
 pub struct Builder {

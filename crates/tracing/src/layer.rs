@@ -11,7 +11,16 @@ use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 use crate::{
     clock,
     shared::{Shared, is_for_a_sink},
+    sink::Sink,
 };
+
+impl Sink {
+    /// The face for [`tracing`]: a layer for a subscriber of `tracing_subscriber`. Filters are added with `with_filter`, as to
+    /// any other.
+    pub fn layer(&self) -> SinkLayer {
+        SinkLayer::new(self.shared.clone())
+    }
+}
 
 /// A layer that gives events, and the spans in which they happen, to a sink. See [`Sink::layer`](crate::Sink::layer).
 ///

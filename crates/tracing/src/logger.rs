@@ -7,7 +7,15 @@ use log::{Log, Metadata, Record};
 use crate::{
     clock,
     shared::{Shared, is_for_a_sink},
+    sink::Sink,
 };
+
+impl Sink {
+    /// The face for the [`log`] crate. It takes records of all levels: `log::set_max_level` decides.
+    pub fn logger(&self) -> Logger {
+        Logger::new(self.shared.clone())
+    }
+}
 
 /// A logger that gives records to a sink. See [`Sink::logger`](crate::Sink::logger).
 ///

@@ -3,12 +3,8 @@
 use std::{fmt, sync::Arc, thread::JoinHandle, time::Duration};
 
 use ottla_client::Kafka;
-use tracing::Level;
 
-use crate::{
-    builder::Builder, clock, layer::SinkLayer, level::ByLevel, logger::Logger, own, queue::Flushed,
-    shared::Shared, writer::LineWriter,
-};
+use crate::{clock, level::ByLevel, own, queue::Flushed, shared::Shared};
 
 /// A sink for logs: what its faces are given goes to one topic of Kafka. It is cheap to clone, and all clones are one sink.
 ///
@@ -21,29 +17,8 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Begins with addresses of brokers, `host:port`, and the topic. See [`Builder`].
-    pub fn builder<A: Into<String>>(seeds: impl IntoIterator<Item = A>, topic: impl Into<String>) -> Builder {
-        Builder::new(seeds.into_iter().map(Into::into).collect(), topic.into())
-    }
-
     pub(crate) fn new(shared: Arc<Shared>, kafka: Kafka) -> Self {
         Self { shared, kafka }
-    }
-
-    /// The face for [`tracing`]: a layer for a subscriber of `tracing_subscriber`. Filters are added with `with_filter`, as to
-    /// any other.
-    pub fn layer(&self) -> SinkLayer {
-        SinkLayer::new(self.shared.clone())
-    }
-
-    /// The face for the [`log`] crate. It takes records of all levels: `log::set_max_level` decides.
-    pub fn logger(&self) -> Logger {
-        Logger::new(self.shared.clone())
-    }
-
-    /// The face for all else: lines that are written become events of this level, as they are.
-    pub fn writer(&self, level: Level) -> LineWriter {
-        LineWriter::new(self.clone(), level)
     }
 
     /// Waits until each event that was accepted before is in Kafka or in the fallback. This blocks the thread; on a runtime,

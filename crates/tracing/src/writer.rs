@@ -14,6 +14,13 @@ use crate::{
     sink::{FlushError, Sink},
 };
 
+impl Sink {
+    /// The face for all else: lines that are written become events of this level, as they are.
+    pub fn writer(&self, level: Level) -> LineWriter {
+        LineWriter::new(self.clone(), level)
+    }
+}
+
 /// What stands at the end of a line that was cut.
 const MARK: &[u8] = b" [truncated]";
 

@@ -68,6 +68,18 @@ fn program() {
             assert_eq!(guard.close(LONG).delivered, 1000);
             std::process::exit(7);
         }
+        Ok("is stuck") => {
+            // Nobody reads its standard error, which is the fallback.
+            let (sink, guard) = support::nowhere().build().unwrap();
+            let mut writer = sink.writer(Level::ERROR);
+            for _ in 0..5000 {
+                writeln!(writer, "{}", "x".repeat(1000)).unwrap();
+            }
+            let counters = guard.close(Duration::from_millis(500));
+            assert!(counters.waiting > 0 && counters.fallback.error > 0);
+            println!("closed");
+            std::process::exit(7);
+        }
         Ok("unwinds") => {
             let (sink, _guard) = build();
             tracing_subscriber::registry().with(sink.layer()).init();
@@ -103,7 +115,7 @@ impl Running {
     fn start(program: &str, cluster: &Cluster) -> Self {
         let mut command = Command::new(env::current_exe().unwrap());
         command.args(["--exact", "program", "--nocapture"]).env(PROGRAM, program);
-        command.env("BROKERS", cluster.bootstrap_servers()).env("LISTEN", "127.0.0.1:0");
+        command.env("BROKERS", cluster.bootstrap_servers()).env("LISTEN", "127.0.0.1:0").env("NO_COLOR", "1");
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let said = BufReader::new(child.stdout.take().unwrap());
         Self { child, said }
@@ -176,6 +188,17 @@ fn closing_before_an_exit_loses_nothing() {
     let mut program = Running::start("exits", &cluster);
     assert_eq!(program.child.wait().unwrap().code(), Some(7));
     assert_eq!(cluster.records(TOPIC, 0).len(), 1000);
+}
+
+#[test]
+fn a_fallback_that_is_stuck_holds_up_no_end() {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", "program", "--nocapture"]).env(PROGRAM, "is stuck");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let said = BufReader::new(child.stdout.take().unwrap());
+    let mut program = Running { child, said };
+    program.wait_for("closed");
+    assert_eq!(program.child.wait().unwrap().code(), Some(7));
 }
 
 #[test]

@@ -93,7 +93,7 @@ fn a_broker_that_comes_after_many_attempts_gets_all_once() {
     for number in 0..2000 {
         writeln!(writer, "{number}").unwrap();
     }
-    let late = sink.flush(Duration::from_secs(3)).unwrap_err();
+    let late = sink.flush(Duration::from_millis(1200)).unwrap_err();
     assert!(matches!(late, FlushError::Timeout { waiting: 2000, .. }), "{late}");
     let said = support::text(&path);
     assert!(said.contains("logs wait: Kafka does not take them for the topic logs"), "{said}");
@@ -199,6 +199,29 @@ fn who_may_not_write_is_told_and_goes_on_once_it_may() {
     assert_eq!(cluster.records(TOPIC, 0).len(), 500);
     assert_eq!(guard.close(LONG).delivered, 500);
     assert_eq!(support::text(&path).lines().count(), 1);
+}
+
+/// An event that Kafka will never take, and that is the first one at that, holds up no other.
+#[test]
+fn an_event_that_is_refused_goes_to_the_fallback_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("fallback.log");
+    let cluster = Cluster::builder().auto_create_topics(false).start();
+    cluster.create_topic_with(TOPIC, 1, &[("max.message.bytes", "2000")]);
+    let (sink, guard) = sink(&cluster).fallback(Fallback::file(&path)).build().unwrap();
+    let mut writer = sink.writer(Level::INFO);
+    let large = "x".repeat(5000);
+    for number in 0..10 {
+        writeln!(writer, "{large}\n{number}").unwrap();
+    }
+    sink.flush(LONG).unwrap();
+    assert_eq!(
+        lines(&cluster.records(TOPIC, 0)),
+        (0..10).map(|number| number.to_string()).collect::<Vec<_>>()
+    );
+    let counters = guard.close(LONG);
+    assert_eq!((counters.delivered, counters.fallback.info, counters.lost.total()), (10, 10, 0));
+    assert_eq!(support::text(&path), format!("{large}\n").repeat(10));
 }
 
 #[test]

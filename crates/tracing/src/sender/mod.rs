@@ -234,10 +234,12 @@ impl Sender {
             }
             tokio::select! {
                 settled = settled(&mut self.probe) => {
-                    let has_worked = settled.is_ok();
-                    self.probe_settled(settled);
-                    if has_worked {
-                        return is_probe;
+                    let has_ended = self.probe_settled(settled);
+                    if is_probe && has_ended {
+                        return true;
+                    }
+                    if self.circuit.is_closed() {
+                        return false;
                     }
                     is_probe = false;
                 }
@@ -271,21 +273,31 @@ impl Sender {
         self.fates.notice(Level::WARN, &what);
     }
 
-    fn probe_settled(&mut self, settled: Result<RecordMetadata, SendError>) {
+    /// Learns from what has become of the probe. Whether its event has had its end: it is in Kafka, or Kafka will never take it, or
+    /// it is not in hand any more.
+    fn probe_settled(&mut self, settled: Result<RecordMetadata, SendError>) -> bool {
         let is_in_hand = self.probe.take().is_some_and(|probe| probe.is_in_hand);
         self.fates.probes().end();
-        match settled {
-            Ok(_) => {
-                self.circuit.worked();
-                self.stuck = None;
-            }
-            Err(failed) => {
-                if !is_in_hand {
-                    self.fates.divert_record(failed.record());
-                }
-                self.kafka_failed(failed.error());
-            }
+        let Err(failed) = settled else {
+            self.kafka_works();
+            return true;
+        };
+        let kind = failed.kind();
+        let is_about_the_event = matches!(kind, ErrorKind::InvalidRecord | ErrorKind::Broker);
+        if is_about_the_event || !is_in_hand {
+            self.fates.divert_record(failed.record());
         }
+        if kind == ErrorKind::InvalidRecord {
+            self.kafka_works();
+        } else {
+            self.kafka_failed(failed.error());
+        }
+        is_about_the_event || !is_in_hand
+    }
+
+    fn kafka_works(&mut self) {
+        self.circuit.worked();
+        self.stuck = None;
     }
 
     /// Whether an event is to go out of the way, as Kafka takes nothing since then.
@@ -349,14 +361,22 @@ impl Sender {
 
     /// Sees to it that what the producer has has an end in the time that is left, as far as that can be.
     async fn end(&mut self) {
-        if self.gaps.due(&self.shared.queue.counts(), now()).is_some() {
-            self.tell_of_gaps();
+        if self.circuit.is_closed() {
+            self.tell_of_gaps_if_any();
         }
         let until = self.shared.queue.closing().unwrap_or_else(now);
         self.producer.close(until.saturating_duration_since(now())).await;
         if self.probe.is_some() {
             let settled = settled(&mut self.probe).await;
             self.probe_settled(settled);
+        }
+        // Kafka gets no more: what else is missing is told in the fallback.
+        self.tell_of_gaps_if_any();
+    }
+
+    fn tell_of_gaps_if_any(&mut self) {
+        if self.gaps.due(&self.shared.queue.counts(), now()).is_some() {
+            self.tell_of_gaps();
         }
     }
 
