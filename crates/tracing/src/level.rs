@@ -74,10 +74,15 @@ impl ByLevel<u64> {
     }
 }
 
+/// Those that are not 0, the most severe first: `2 ERROR, 7 INFO`.
 impl fmt::Display for ByLevel<u64> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { trace, debug, info, warn, error } = self;
-        write!(f, "{error} ERROR, {warn} WARN, {info} INFO, {debug} DEBUG, {trace} TRACE")
+        let mut separator = "";
+        for level in LEVELS.into_iter().rev().filter(|level| self[*level] > 0) {
+            write!(f, "{separator}{} {level}", self[level])?;
+            separator = ", ";
+        }
+        if separator.is_empty() { f.write_str("none") } else { Ok(()) }
     }
 }
 
@@ -95,4 +100,21 @@ pub(crate) fn number(level: Level) -> u8 {
 /// The level of this number, if there is one.
 pub(crate) fn of_number(number: u8) -> Option<Level> {
     LEVELS.get(usize::from(number)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_shown() {
+        let mut counts = ByLevel::<u64>::default();
+        assert_eq!(counts.to_string(), "none");
+        (counts.info, counts.error) = (7, 2);
+        assert_eq!(counts.to_string(), "2 ERROR, 7 INFO");
+        for (number, level) in (0..).zip(LEVELS) {
+            assert_eq!((super::number(level), of_number(number)), (number, Some(level)));
+        }
+        assert_eq!(of_number(5), None);
+    }
 }

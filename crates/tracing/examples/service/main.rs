@@ -78,7 +78,7 @@ async fn serve(stopped: oneshot::Receiver<()>) -> Result<(), Box<dyn Error>> {
 async fn tea(Path(guests): Path<u32>) -> Result<String, StatusCode> {
     // A real service takes it from the header `traceparent`.
     let trace_id = format!("{:032x}", rand());
-    let request = info_span!("request", path = "/tea", guests, trace_id, password = "Darjeeling");
+    let request = info_span!("request", path = "/tea", guests, trace.id = trace_id, password = "Darjeeling");
     async {
         debug!("a kettle is looked for");
         if guests > 12 {

@@ -1,6 +1,9 @@
 //! What is missing in Kafka, and when that is told.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use crate::{level::ByLevel, queue::Counts};
 
@@ -46,6 +49,19 @@ impl Gaps {
     }
 }
 
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("log events are missing before this one")?;
+        if self.dropped.total() > 0 {
+            write!(f, "; dropped, as the queue was full: {}", self.dropped)?;
+        }
+        if self.lost.total() > 0 {
+            write!(f, "; lost, as neither Kafka nor the fallback took them: {}", self.lost)?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +79,9 @@ mod tests {
         assert_eq!(gaps.due(&counts, now), Some(now));
         let missing = gaps.told(&counts, now);
         assert_eq!((missing.dropped.total(), missing.lost.error), (3, 2));
+        let said = "log events are missing before this one; dropped, as the queue was full: 3 INFO; \
+                    lost, as neither Kafka nor the fallback took them: 2 ERROR";
+        assert_eq!(missing.to_string(), said);
         assert_eq!(gaps.due(&counts, now + second), None);
         counts.dropped.info = 4;
         assert_eq!(gaps.due(&counts, now + second), Some(now + 60 * second));

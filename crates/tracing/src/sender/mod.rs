@@ -339,14 +339,7 @@ impl Sender {
     fn tell_of_gaps(&mut self) {
         let counts = self.shared.queue.counts();
         let missing = self.gaps.told(&counts, now());
-        let message = format!(
-            "log events are missing before this one: {} were dropped, as the queue was full ({}); {} were lost, as neither \
-             Kafka nor the fallback took them ({})",
-            missing.dropped.total(),
-            missing.dropped,
-            missing.lost.total(),
-            missing.lost
-        );
+        let message = missing.to_string();
         let fields = [("dropped", missing.dropped.total()), ("lost", missing.lost.total())];
         let shared = self.shared.clone();
         shared.encoder.own(Level::WARN, TARGET, &message, &fields, clock::wall(), |entry| {
