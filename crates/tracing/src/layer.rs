@@ -54,7 +54,8 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        if is_for_a_sink(event.metadata().target()) {
+        let metadata = event.metadata();
+        if is_for_a_sink(metadata.target()) && !self.shared.queue.sheds(*metadata.level()) {
             self.shared.encoder.event(event, &context, clock::wall(), |entry| self.shared.take(entry));
         }
     }

@@ -86,6 +86,17 @@ impl fmt::Display for ByLevel<u64> {
     }
 }
 
+/// A level of the `log` crate.
+pub(crate) fn of_log(level: log::Level) -> Level {
+    match level {
+        log::Level::Error => Level::ERROR,
+        log::Level::Warn => Level::WARN,
+        log::Level::Info => Level::INFO,
+        log::Level::Debug => Level::DEBUG,
+        log::Level::Trace => Level::TRACE,
+    }
+}
+
 /// Its number, the least 0.
 pub(crate) fn number(level: Level) -> u8 {
     match level {

@@ -6,6 +6,7 @@ use log::{Log, Metadata, Record};
 
 use crate::{
     clock,
+    level::of_log,
     shared::{Shared, is_for_a_sink},
     sink::Sink,
 };
@@ -47,7 +48,7 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
+        if self.enabled(record.metadata()) && !self.shared.queue.sheds(of_log(record.level())) {
             self.shared.encoder.log(record, clock::wall(), |entry| self.shared.take(entry));
         }
     }

@@ -34,7 +34,7 @@ use self::{
     object::{Head, Object, is_reserved},
     scratch::{Scratch, lend},
 };
-use crate::{clock, entry::Entry};
+use crate::{clock, entry::Entry, level::of_log};
 
 /// The most bytes of a key.
 const KEY_MAX: usize = 1 << 10;
@@ -225,14 +225,13 @@ impl Encoder {
         now: SystemTime,
         take: impl FnOnce(Entry<'_>) -> T,
     ) -> T {
-        let level = match record.level() {
-            log::Level::Error => Level::ERROR,
-            log::Level::Warn => Level::WARN,
-            log::Level::Info => Level::INFO,
-            log::Level::Debug => Level::DEBUG,
-            log::Level::Trace => Level::TRACE,
+        let head = Head {
+            level: of_log(record.level()),
+            target: record.target(),
+            file: record.file(),
+            line: record.line(),
+            now,
         };
-        let head = Head { level, target: record.target(), file: record.file(), line: record.line(), now };
         lend(|scratch| {
             self.say(scratch, Value::Display(record.args()));
             // A source that fails has told some of what it has.

@@ -240,6 +240,33 @@ fn what_is_redacted_is_not_even_formatted() {
 }
 
 #[test]
+fn what_is_shed_is_not_formatted() {
+    struct Costly;
+    impl fmt::Debug for Costly {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("it was formatted");
+        }
+    }
+    let shared = shared(encoding());
+    let filler = Entry { level: Level::WARN, timestamp: 0, key: None, target: None, value: &[b'.'; 10_000] };
+    while !shared.queue.is_half_full() {
+        shared.take(filler);
+    }
+    dispatcher::with_default(&Registry::default().with(SinkLayer::new(shared.clone())).into(), || {
+        trace!(target: TEA, value = ?Costly, "shed");
+        info!(target: TEA, "taken");
+    });
+    let mut record = log::Record::builder();
+    record.level(log::Level::Trace).target(TEA);
+    log::Log::log(&Logger::new(shared.clone()), &record.args(format_args!("{Costly:?}")).build());
+    let counts = shared.queue.counts();
+    assert_eq!((counts.dropped.trace, counts.dropped.total(), counts.accepted.info), (2, 2, 1));
+    // There is room again.
+    taken(&shared);
+    assert!(!shared.queue.sheds(Level::TRACE));
+}
+
+#[test]
 fn keys_are_found() {
     let key_of = |key: Key| -> Vec<Option<String>> {
         let events = logged(Encoding { key, target_header: true, ..encoding() }, || {

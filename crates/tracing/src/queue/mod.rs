@@ -13,6 +13,7 @@ mod tests;
 
 use std::{
     collections::VecDeque,
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -56,6 +57,8 @@ pub(crate) struct Queue {
     told: Condvar,
     bytes_max: usize,
     overflow: Overflow,
+    /// What `fill` was a moment ago, for those who only want to know whether it is worth to encode an event.
+    fill_seen: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -146,6 +149,7 @@ impl Queue {
             told: Condvar::new(),
             bytes_max: bytes_max.max(BYTES_MIN),
             overflow,
+            fill_seen: AtomicUsize::new(0),
         }
     }
 
@@ -160,6 +164,21 @@ impl Queue {
 
     pub(crate) fn counts(&self) -> Counts {
         self.state.lock().counts
+    }
+
+    /// Whether an event of that level would be shed, which is counted then: it need not be encoded.
+    pub(crate) fn sheds(&self, level: Level) -> bool {
+        let shed_from = self.shed_from(level);
+        if self.fill_seen.load(Ordering::Relaxed) < shed_from {
+            return false;
+        }
+        let mut state = self.state.lock();
+        self.fill_seen.store(state.fill, Ordering::Relaxed);
+        let is_shed = state.fill >= shed_from;
+        if is_shed {
+            state.counts.dropped[level] += 1;
+        }
+        is_shed
     }
 
     /// Takes an event, or counts it as dropped. `may_wait`: the policy may block this thread.
@@ -190,6 +209,7 @@ impl Queue {
             }
         }
         state.add(entry, stored);
+        self.fill_seen.store(state.fill, Ordering::Relaxed);
         let wakes = match state.waits {
             Waits::No => false,
             Waits::ForAny => true,
@@ -270,6 +290,7 @@ impl Queue {
         let mut state = self.state.lock();
         let Some(in_hand) = state.in_hand.take() else { return };
         state.fill -= in_hand.fill;
+        self.fill_seen.store(state.fill, Ordering::Relaxed);
         match memory {
             Some(memory) if memory.capacity() == CHUNK => state.keep(memory),
             _ => state.allocated -= in_hand.capacity,
