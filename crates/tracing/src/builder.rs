@@ -121,7 +121,7 @@ impl Builder {
     }
 
     /// Fields whose values are never written, nor even formatted: `[redacted]` stands in their place. Names are compared as
-    /// they are; what a message says is not looked at.
+    /// they are, and `message` is one; what stands in a text is not looked at.
     pub fn redact<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.encoding.redacted.extend(names.into_iter().map(Into::into));
         self

@@ -8,11 +8,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use crate::{
-    clock,
-    shared::{Shared, is_for_a_sink},
-    sink::Sink,
-};
+use crate::{clock, own::is_for_a_sink, shared::Shared, sink::Sink};
 
 impl Sink {
     /// The face for [`tracing`]: a layer for a subscriber of `tracing_subscriber`. Filters are added with `with_filter`, as to

@@ -4,12 +4,7 @@ use std::{fmt, sync::Arc};
 
 use log::{Log, Metadata, Record};
 
-use crate::{
-    clock,
-    level::of_log,
-    shared::{Shared, is_for_a_sink},
-    sink::Sink,
-};
+use crate::{clock, level::of_log, own::is_for_a_sink, shared::Shared, sink::Sink};
 
 impl Sink {
     /// The face for the [`log`] crate. It takes records of all levels: `log::set_max_level` decides.

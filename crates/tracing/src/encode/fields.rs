@@ -7,11 +7,15 @@ use tracing::field::{Field, Visit};
 
 use super::{
     Encoding,
-    json::{Value, Written, write_text, write_value},
+    json::{Value, Written, beginning, write_text, write_value},
 };
 
 /// What stands in the place of a value that is not to be told.
-const REDACTED: &str = "[redacted]";
+pub(super) const REDACTED: &str = "[redacted]";
+/// The most fields of an event, with those that it inherits: each is compared with all before it.
+const FIELDS_MAX: usize = 256;
+/// The most bytes of a target or a file that comes as a field.
+const PLACE_MAX: usize = 1 << 10;
 
 /// Fields in JSON, one after the other: each `,"name":value`. No name stands twice.
 #[derive(Debug, Default)]
@@ -36,6 +40,11 @@ impl Fields {
         self.text.clear();
         self.list.clear();
         self.is_cut = false;
+    }
+
+    /// The bytes that its text may take without growing.
+    pub(super) fn capacity(&self) -> usize {
+        self.text.capacity()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -64,24 +73,32 @@ impl Fields {
 
     /// Adds a field, or replaces the one of that name, in a text of at most `bytes_max`.
     pub(super) fn set(&mut self, name: &str, value: Value<'_>, bytes_max: usize) {
-        let start = self.text.len();
+        if self.list.len() >= FIELDS_MAX {
+            self.is_cut = true;
+            return;
+        }
+        let mut start = self.text.len();
         self.text.push(b',');
-        let has_name = write_text(&mut self.text, bytes_max, Value::Text(name)) == Written::Whole;
+        // Whether it fits is seen when the earlier field of that name has left its room.
+        let has_name =
+            write_text(&mut self.text, start.saturating_add(bytes_max), Value::Text(name)) == Written::Whole;
+        let is_it = |part: &Part| self.name(part) == &self.text[start + 1..];
+        if let Some(earlier) = self.list.iter().position(is_it).filter(|_| has_name) {
+            start -= self.remove(earlier);
+        }
+        if !has_name || self.text.len() > bytes_max {
+            self.text.truncate(start);
+            self.is_cut = true;
+            return;
+        }
         self.text.push(b':');
-        let part = Part { start, value: self.text.len(), end: 0 };
-        let written = if has_name { write_value(&mut self.text, bytes_max, value) } else { Written::Nothing };
+        let value_start = self.text.len();
+        let written = write_value(&mut self.text, bytes_max, value);
         self.is_cut |= written != Written::Whole;
         if written == Written::Nothing {
             self.text.truncate(start);
-            return;
-        }
-        let part = Part { end: self.text.len(), ..part };
-        if let Some(at) = self.list.iter().position(|earlier| self.name(earlier) == self.name(&part)) {
-            self.remove(at);
-            let moved = part.end - self.text.len();
-            self.list.push(part.moved_back(moved));
         } else {
-            self.list.push(part);
+            self.list.push(Part { start, value: value_start, end: self.text.len() });
         }
     }
 
@@ -103,7 +120,7 @@ impl Fields {
             if self.list.iter().any(|earlier| self.name(earlier) == others.name(part)) {
                 continue;
             }
-            if self.text.len() + whole.len() > bytes_max {
+            if self.text.len() + whole.len() > bytes_max || self.list.len() >= FIELDS_MAX {
                 self.is_cut = true;
                 continue;
             }
@@ -113,12 +130,14 @@ impl Fields {
         }
     }
 
-    fn remove(&mut self, at: usize) {
+    /// Takes one out. By how many bytes those behind it have moved.
+    fn remove(&mut self, at: usize) -> usize {
         let Part { start, end, .. } = self.list.remove(at);
         self.text.drain(start..end);
         for later in &mut self.list[at..] {
             *later = later.moved_back(end - start);
         }
+        end - start
     }
 }
 
@@ -159,9 +178,7 @@ pub(super) struct Taker<'a> {
 impl Taker<'_> {
     fn take(&mut self, name: &str, value: Value<'_>) {
         let bytes_max = self.encoding.max_event_bytes;
-        if self.encoding.redacted.iter().any(|redacted| redacted == name) {
-            return self.fields.set(name, Value::Text(REDACTED), bytes_max);
-        }
+        let value = if self.encoding.is_redacted(name) { Value::Text(REDACTED) } else { value };
         match (name, &mut self.message) {
             ("message", Some(message)) => {
                 message.clear();
@@ -176,8 +193,8 @@ impl Taker<'_> {
     fn is_place(&mut self, name: &str, value: Value<'_>) -> bool {
         let Some(place) = &mut self.place else { return false };
         match (name, value) {
-            ("log.target", Value::Text(target)) => place.target.push_str(target),
-            ("log.file", Value::Text(file)) => place.file.push_str(file),
+            ("log.target", Value::Text(target)) => place.target.push_str(beginning(target, PLACE_MAX)),
+            ("log.file", Value::Text(file)) => place.file.push_str(beginning(file, PLACE_MAX)),
             ("log.line", Value::U64(line)) => place.line = line.try_into().ok(),
             ("log.module_path" | "log.target" | "log.file" | "log.line", _) => {}
             _ => return false,
@@ -226,8 +243,10 @@ impl Visit for Taker<'_> {
 
 impl Taker<'_> {
     fn record(&mut self, field: &Field, value: Value<'_>) {
-        if !self.is_place(field.name(), value) {
-            self.take(field.name(), value);
+        // Raw identifiers, such as `r#type`, come as they are written.
+        let name = field.name().strip_prefix("r#").unwrap_or(field.name());
+        if !self.is_place(name, value) {
+            self.take(name, value);
         }
     }
 }
@@ -320,6 +339,29 @@ mod tests {
         assert_eq!(text(&fields), r#","a":333,"b":55,"c":9,"d":10"#);
         assert!(!fields.is_cut);
         assert_eq!(fields.iter().map(|(name, _)| name.len()).sum::<usize>(), 12);
+    }
+
+    #[test]
+    fn a_new_value_has_the_room_of_the_earlier_one() {
+        let mut fields = Fields::default();
+        for value in ["one", "two", "three"] {
+            fields.set("a", Value::Text(value), 12);
+            fields.set("b", Value::U64(1), 12);
+        }
+        assert_eq!((text(&fields), fields.is_cut), (r#","a":"three""#, true));
+    }
+
+    #[test]
+    fn there_are_not_more_than_can_be_compared() {
+        let mut fields = Fields::default();
+        for number in 0..1000 {
+            fields.set(&number.to_string(), Value::U64(number), usize::MAX);
+        }
+        assert_eq!((fields.list.len(), fields.is_cut), (FIELDS_MAX, true));
+        let mut more = Fields::default();
+        more.set("more", Value::Bool(true), usize::MAX);
+        more.add_missing(&fields, usize::MAX);
+        assert_eq!((more.list.len(), more.is_cut), (FIELDS_MAX, true));
     }
 
     #[test]

@@ -29,12 +29,12 @@ use tracing_subscriber::{
 };
 
 use self::{
-    fields::{Fields, Taker},
+    fields::{Fields, REDACTED, Taker},
     json::{Value, write_plainly, write_text},
     object::{Head, Object, is_reserved},
     scratch::{Scratch, lend},
 };
-use crate::{clock, entry::Entry, level::of_log};
+use crate::{clock, entry::Entry, level::of_log, own::is_for_a_sink};
 
 /// The most bytes of a key.
 const KEY_MAX: usize = 1 << 10;
@@ -98,11 +98,20 @@ impl Encoding {
         if let Some(name) = names.into_iter().find(|name| is_reserved(self.format, name.as_bytes())) {
             return Some(format!("a field cannot be called {name}: each event has one of that name"));
         }
-        let bytes = self.fixed().text().len();
+        let fixed = self.fixed();
+        if fixed.is_cut {
+            return Some("there are more fields that each event has than an event may have".into());
+        }
+        let bytes = fixed.text().len();
         let most = self.max_event_bytes / 4;
         (bytes > most).then(|| {
             format!("fields that each event has take {bytes} bytes, and may take a quarter of max_event_bytes: {most}")
         })
+    }
+
+    /// Whether the value of a field with that name is not told.
+    fn is_redacted(&self, name: &str) -> bool {
+        self.redacted.iter().any(|redacted| redacted == name)
     }
 
     fn fixed(&self) -> Fields {
@@ -141,7 +150,7 @@ impl Encoder {
             write_text(&mut json, usize::MAX, Value::Text(name));
             json
         };
-        let is_told = |name: &&&str| !encoding.redacted.iter().any(|redacted| redacted == **name);
+        let is_told = |name: &&&str| !encoding.is_redacted(name);
         let key_names = names.iter().filter(is_told).map(in_json).collect();
         Self {
             fixed: encoding.fixed(),
@@ -167,14 +176,13 @@ impl Encoder {
     }
 
     /// Encodes an event of `tracing`, in the spans in which it happened.
-    pub(crate) fn event<S, T>(
+    pub(crate) fn event<S>(
         &self,
         event: &Event<'_>,
         context: &Context<'_, S>,
         now: SystemTime,
-        take: impl FnOnce(Entry<'_>) -> T,
-    ) -> T
-    where
+        take: impl FnOnce(Entry<'_>),
+    ) where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         lend(|scratch| {
@@ -186,6 +194,9 @@ impl Encoder {
             // A buffer of its own would have to be allocated.
             let place = std::mem::take(&mut scratch.place);
             let is_told = is_of_log && !place.target.is_empty();
+            if is_told && !is_for_a_sink(&place.target) {
+                return;
+            }
             let head = Head {
                 level: *metadata.level(),
                 target: if is_told { &place.target } else { metadata.target() },
@@ -212,9 +223,8 @@ impl Encoder {
                     }
                 });
             }
-            let result = self.give(scratch, &head, take);
+            self.give(scratch, &head, take);
             scratch.place = place;
-            result
         })
     }
 
@@ -233,7 +243,11 @@ impl Encoder {
             now,
         };
         lend(|scratch| {
-            self.say(scratch, Value::Display(record.args()));
+            let is_redacted = self.encoding.is_redacted("message");
+            self.say(
+                scratch,
+                if is_redacted { Value::Text(REDACTED) } else { Value::Display(record.args()) },
+            );
             // A source that fails has told some of what it has.
             let _ = record.key_values().visit(&mut self.taker(&mut scratch.fields));
             self.find_key::<tracing_subscriber::Registry>(scratch, &head, []);

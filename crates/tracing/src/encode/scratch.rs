@@ -51,7 +51,7 @@ impl Scratch {
     }
 
     fn size(&self) -> usize {
-        self.out.capacity() + self.message.capacity() + self.fields.text().len()
+        self.out.capacity() + self.message.capacity() + self.fields.capacity()
     }
 }
 

@@ -240,6 +240,20 @@ fn what_is_redacted_is_not_even_formatted() {
 }
 
 #[test]
+fn messages_and_raw_names_can_be_redacted() {
+    let redacted = || vec!["message".to_owned(), "type".to_owned()];
+    let events = logged(Encoding { redacted: redacted(), ..encoding() }, || {
+        info!(target: TEA, r#type = "secret", r#match = 1, "secret");
+    });
+    let event = parsed(&events[0]);
+    assert_eq!(event["message"], "[redacted]");
+    assert_eq!(event["fields"], json!({"type": "[redacted]", "match": 1}));
+    let shared = shared(Encoding { redacted: redacted(), ..encoding() });
+    log::Log::log(&Logger::new(shared.clone()), &log::Record::builder().args(format_args!("secret")).build());
+    assert_eq!(parsed(&taken(&shared)[0])["message"], "[redacted]");
+}
+
+#[test]
 fn what_is_shed_is_not_formatted() {
     struct Costly;
     impl fmt::Debug for Costly {
@@ -322,6 +336,7 @@ fn events_of_log_by_way_of_tracing_have_their_own_place() {
             { log.target = "shop", log.module_path = "shop::m", log.file = "shop.rs", log.line = 7_u64 },
             "sold"
         );
+        info!(target: "log", { log.target = "ottla_client::net" }, "not for a sink");
         info!(target: TEA, { log.target = "mine" }, "tea");
     });
     let first = parsed(&events[0]);
