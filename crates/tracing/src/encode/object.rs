@@ -123,13 +123,22 @@ impl<'a> Object<'a> {
             Format::Plain => (br#","file":"#, br#","line":"#),
             Format::Ecs => (br#","log.origin.file.name":"#, br#","log.origin.file.line":"#),
         };
-        if let Some(name) = head.file.filter(|_| self.has_room_for(file.len() + PLACE_MAX)) {
-            self.put(file);
-            self.text_of_at_most(name, PLACE_MAX);
+        if let Some(name) = head.file {
+            self.put_if_it_fits(file, Value::Text(name));
         }
-        if let Some(number) = head.line.filter(|_| self.has_room_for(line.len() + 10)) {
-            self.put(line);
-            write_value(self.out, self.end, Value::U64(number.into()));
+        if let Some(number) = head.line {
+            self.put_if_it_fits(line, Value::U64(number.into()));
+        }
+    }
+
+    fn put_if_it_fits(&mut self, name: &[u8], value: Value<'_>) {
+        let start = self.out.len();
+        self.put(name);
+        let end = self.end.min(self.out.len() + PLACE_MAX);
+        let written = write_value(self.out, end, value);
+        self.is_cut |= written != Written::Whole;
+        if written == Written::Nothing {
+            self.out.truncate(start);
         }
     }
 
