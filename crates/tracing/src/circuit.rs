@@ -68,17 +68,13 @@ impl Circuit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::deadline;
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
-    fn now() -> Instant {
-        Instant::now()
-    }
-
     #[test]
     fn pauses_grow_to_the_most_and_begin_anew_once_it_has_worked() {
-        let mut now = now();
+        let mut now = deadline(Duration::ZERO);
         let mut circuit = Circuit::closed(SECOND, 30 * SECOND);
         for _ in 0..2 {
             assert!(circuit.is_closed() && circuit.allows(now));
@@ -95,7 +91,7 @@ mod tests {
 
     #[test]
     fn an_open_one_may_be_tried_at_once() {
-        let now = now();
+        let now = deadline(Duration::ZERO);
         let mut circuit = Circuit::open(SECOND, 30 * SECOND, now);
         assert!(!circuit.is_closed() && circuit.allows(now));
         circuit.failed(now);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 /// What stands for a wait without an end: a year.
-const LONG: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub(crate) const LONG: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Now, by the clock on the wall.
 #[expect(clippy::disallowed_methods, reason = "events carry the time at which they happened")]

@@ -173,13 +173,9 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
+    use crate::clock::deadline;
 
     const SECOND: Duration = Duration::from_secs(1);
-
-    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
-    fn now() -> Instant {
-        Instant::now()
-    }
 
     /// A disk that has room for so many bytes.
     struct Disk {
@@ -203,7 +199,7 @@ mod tests {
     fn a_full_disk_is_left_alone_for_longer_each_time_and_used_again() {
         let room = Arc::new(Mutex::new(10));
         let mut outlet = Outlet::new(Target::Writer(Box::new(Disk { room: room.clone() })), Level::TRACE);
-        let mut now = now();
+        let mut now = deadline(Duration::ZERO);
         assert!(outlet.write(b"tea", now));
         for rest in [1, 2, 4, 8, 16, 30, 30] {
             assert!(outlet.is_able(now));
@@ -221,7 +217,7 @@ mod tests {
         assert!(outlet.takes(Level::ERROR) && outlet.takes(Level::WARN));
         assert!(!outlet.takes(Level::INFO) && !outlet.takes(Level::TRACE));
         let outlet = Outlet::open(&Fallback::Nowhere, Level::TRACE).unwrap();
-        assert!(!outlet.takes(Level::ERROR) && !outlet.is_able(now()));
+        assert!(!outlet.takes(Level::ERROR) && !outlet.is_able(deadline(Duration::ZERO)));
     }
 
     #[test]
@@ -231,7 +227,7 @@ mod tests {
         fs::write(&path, "before\n").unwrap();
         let fallback = Fallback::File { path: path.clone(), bytes_max: 20 };
         let mut outlet = Outlet::open(&fallback, fallback.least()).unwrap();
-        let mut now = now();
+        let mut now = deadline(Duration::ZERO);
         assert!(outlet.write(b"tea", now) && outlet.write(b"coffee", now));
         assert!(!outlet.write(b"more", now));
         now += 60 * SECOND;

@@ -81,7 +81,7 @@ impl<'a> Object<'a> {
         self.put(time);
         clock.write(self.out, head.now);
         self.put(level);
-        self.put(name(head.level));
+        self.put(head.level.as_str().as_bytes());
         match self.encoding.format {
             Format::Plain => {
                 self.put(br#"","target":"#);
@@ -164,8 +164,7 @@ impl<'a> Object<'a> {
                 let is_free = |name: &[u8]| {
                     !is_reserved(Format::Ecs, &name[1..name.len() - 1]) && fixed.get(name).is_none()
                 };
-                for (name, whole) in fields.iter().filter(|(name, _)| has_dot(name) && is_free(name)) {
-                    debug_assert!(name.len() < whole.len());
+                for (_, whole) in fields.iter().filter(|(name, _)| has_dot(name) && is_free(name)) {
                     self.put_or_leave_out(whole, 0);
                 }
                 self.group(br#","labels":{"#, fields.iter().filter(|(name, _)| !has_dot(name)));
@@ -246,15 +245,5 @@ impl<'a> Object<'a> {
     fn has_room_for(&self, bytes: usize) -> bool {
         // A list of spans is closed before the end.
         self.out.len() + bytes < self.end
-    }
-}
-
-fn name(level: Level) -> &'static [u8] {
-    match level {
-        Level::TRACE => b"TRACE",
-        Level::DEBUG => b"DEBUG",
-        Level::INFO => b"INFO",
-        Level::WARN => b"WARN",
-        Level::ERROR => b"ERROR",
     }
 }

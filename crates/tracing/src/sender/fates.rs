@@ -108,7 +108,7 @@ impl Fates {
 
     /// Says something of the sink's own, once a minute at most: to whoever else listens to the program's events, and in the
     /// fallback.
-    pub(super) fn notice(&self, level: Level, message: &str) {
+    pub(super) fn warn(&self, message: &str) {
         let now = now();
         {
             let mut noticed = self.noticed.lock();
@@ -117,11 +117,8 @@ impl Fates {
             }
             *noticed = Some(now);
         }
-        match level {
-            Level::ERROR | Level::WARN => tracing::warn!(target: TARGET, "{message}"),
-            _ => tracing::info!(target: TARGET, "{message}"),
-        }
-        self.shared.encoder.own(level, TARGET, message, &[], clock::wall(), |entry| {
+        tracing::warn!(target: TARGET, "{message}");
+        self.shared.encoder.own(Level::WARN, TARGET, message, &[], clock::wall(), |entry| {
             self.outlet.lock().write(entry.value, now);
         });
     }
@@ -143,11 +140,5 @@ fn level_of(record: &Record) -> Level {
 
 /// The value of the header that tells a level.
 pub(super) fn level_value(level: Level) -> Bytes {
-    Bytes::from_static(match level {
-        Level::TRACE => b"TRACE",
-        Level::DEBUG => b"DEBUG",
-        Level::INFO => b"INFO",
-        Level::WARN => b"WARN",
-        Level::ERROR => b"ERROR",
-    })
+    Bytes::from_static(level.as_str().as_bytes())
 }

@@ -44,8 +44,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(200));
 /// How often it is looked at whether Kafka acknowledges anything.
 const SILENCE_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
-/// A wait without an end.
-const LONG: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// What the sink's thread is to do.
 pub(crate) struct Settings {
@@ -270,7 +268,7 @@ impl Sender {
             }
             _ => format!("logs wait: Kafka does not take them for the topic {topic}: {error}"),
         };
-        self.fates.notice(Level::WARN, &what);
+        self.fates.warn(&what);
     }
 
     /// Learns from what has become of the probe. Whether its event has had its end: it is in Kafka, or Kafka will never take it, or
@@ -319,7 +317,7 @@ impl Sender {
         let probes = fates.probes().begun();
         tokio::spawn(async move {
             // It ends at the latest when the producer does.
-            let _ = producer.flush(LONG).await;
+            let _ = producer.flush(clock::LONG).await;
             // What becomes of a probe is done by the sender, after the producer has told it.
             while fates.probes().ended() < probes {
                 sleep(Duration::from_millis(1)).await;
@@ -407,7 +405,7 @@ async fn tell_of_silence(kafka: Kafka, fates: Arc<Fates>, topic: Arc<str>) {
         let queued = producer.records_queued;
         if silence.goes_on(producer.records_delivered, queued, now()) {
             let what = "logs wait: for some time Kafka has acknowledged none";
-            fates.notice(Level::WARN, &format!("{what} for the topic {topic}; {queued} are on their way"));
+            fates.warn(&format!("{what} for the topic {topic}; {queued} are on their way"));
         }
     }
 }
